@@ -1,0 +1,1 @@
+//! The typed prometheus.yml

@@ -1,0 +1,1 @@
+//! An HTTP client made from the settings of a configuration

@@ -1,0 +1,80 @@
+//! Native histograms: exponential (schemas -4…8) and custom buckets (schema -53).
+//!
+//! Their arithmetic and chunk codecs come with the store; here is the model that rows and columns carry.
+
+/// A run of consecutive buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Gap to the previous span; for the first one the index of its first bucket.
+    pub offset: i32,
+    /// How many buckets.
+    pub len: u32,
+}
+
+/// What is known of counter resets before this histogram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ResetHint {
+    /// Not known: compare with the predecessor.
+    #[default]
+    Unknown,
+    /// This is the first after a reset.
+    Reset,
+    /// No reset since the predecessor.
+    NoReset,
+    /// A gauge has no resets.
+    Gauge,
+}
+
+/// A histogram with integer counts; buckets are deltas to their predecessor.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Histogram {
+    /// What is known of counter resets.
+    pub reset_hint: ResetHint,
+    /// Resolution: each power of two is cut into `2^schema` buckets; -53 is custom buckets.
+    pub schema: i32,
+    /// Width of the zero bucket.
+    pub zero_threshold: f64,
+    /// Observations in the zero bucket.
+    pub zero_count: u64,
+    /// All observations.
+    pub count: u64,
+    /// Their sum; the staleness marker here ends the series.
+    pub sum: f64,
+    /// Where positive buckets lie.
+    pub positive_spans: Vec<Span>,
+    /// Where negative buckets lie.
+    pub negative_spans: Vec<Span>,
+    /// First count, then differences.
+    pub positive_deltas: Vec<i64>,
+    /// First count, then differences.
+    pub negative_deltas: Vec<i64>,
+    /// Upper bounds of custom buckets.
+    pub custom_values: Vec<f64>,
+}
+
+/// A histogram with float counts; buckets are absolute.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FloatHistogram {
+    /// What is known of counter resets.
+    pub reset_hint: ResetHint,
+    /// As in [`Histogram::schema`].
+    pub schema: i32,
+    /// Width of the zero bucket.
+    pub zero_threshold: f64,
+    /// Observations in the zero bucket.
+    pub zero_count: f64,
+    /// All observations.
+    pub count: f64,
+    /// Their sum.
+    pub sum: f64,
+    /// Where positive buckets lie.
+    pub positive_spans: Vec<Span>,
+    /// Where negative buckets lie.
+    pub negative_spans: Vec<Span>,
+    /// Counts.
+    pub positive_counts: Vec<f64>,
+    /// Counts.
+    pub negative_counts: Vec<f64>,
+    /// Upper bounds of custom buckets.
+    pub custom_values: Vec<f64>,
+}

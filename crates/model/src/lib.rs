@@ -1,0 +1,23 @@
+//! The words that every other crate speaks: labels, matchers, samples, histograms, time.
+//!
+//! Nothing here does I/O or knows a format on disk or on the wire; text forms that users see
+//! (durations, numbers) live here because errors, answers and pages must all print them alike.
+
+pub mod duration;
+pub mod exemplar;
+pub mod histogram;
+pub mod labels;
+pub mod matcher;
+pub mod metadata;
+pub mod name;
+pub mod number;
+pub mod regex;
+pub mod time;
+pub mod value;
+
+pub use exemplar::Exemplar;
+pub use histogram::{FloatHistogram, Histogram};
+pub use labels::{Labels, LabelsBuilder};
+pub use matcher::{MatchOp, Matcher};
+pub use metadata::{Metadata, MetricType};
+pub use time::{Millis, Timestamp};

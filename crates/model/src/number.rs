@@ -1,0 +1,64 @@
+//! How floats are written for users, as Go's `strconv.FormatFloat` does.
+
+/// `FormatFloat(v, 'f', -1, 64)`: shortest digits that read back, never an exponent; `+Inf`, `-Inf`, `NaN`.
+pub fn format_plain(value: f64) -> String {
+    if value.is_nan() {
+        return "NaN".into();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.into();
+    }
+    format!("{value}")
+}
+
+/// `FormatFloat(v, 'g', -1, 64)`: an exponent if it is below -4 or at least 21 (Go's shortest %g).
+pub fn format_general(value: f64) -> String {
+    if !value.is_finite() || value == 0.0 {
+        return format_plain(value);
+    }
+    let scientific = format!("{value:e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..21).contains(&exponent) { format_plain(value) } else { with_exponent(mantissa, exponent) }
+}
+
+/// The form of the HTTP API's JSON: an exponent only if |v| < 1e-6 or |v| >= 1e21.
+pub fn format_json(value: f64) -> String {
+    let magnitude = value.abs();
+    if !value.is_finite() || magnitude == 0.0 || (1e-6..1e21).contains(&magnitude) {
+        return format_plain(value);
+    }
+    let scientific = format!("{value:e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    with_exponent(mantissa, exponent.parse().unwrap_or(0))
+}
+
+/// Go writes at least two digits and a sign in exponents.
+fn with_exponent(mantissa: &str, exponent: i32) -> String {
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{:02}", exponent.abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_go_writes_them() {
+        for (value, plain, general, json) in [
+            (1.0, "1", "1", "1"),
+            (-0.0, "-0", "-0", "-0"),
+            (0.1, "0.1", "0.1", "0.1"),
+            (1e-7, "0.0000001", "1e-07", "1e-07"),
+            (1e-5, "0.00001", "1e-05", "0.00001"),
+            (1e21, "1000000000000000000000", "1e+21", "1e+21"),
+            (f64::INFINITY, "+Inf", "+Inf", "+Inf"),
+            (f64::NAN, "NaN", "NaN", "NaN"),
+            (1.5e300, &("15".to_owned() + &"0".repeat(299)), "1.5e+300", "1.5e+300"),
+        ] {
+            assert_eq!(format_plain(value), plain);
+            assert_eq!(format_general(value), general);
+            assert_eq!(format_json(value), json);
+        }
+    }
+}

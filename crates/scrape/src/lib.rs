@@ -1,0 +1,1 @@
+//! Scrape pools, the schedule, limits, staleness, reports

@@ -1,0 +1,13 @@
+//! The two seams of the system: what can be appended to, and what can be queried.
+//!
+//! Producers (scrape, remote write, rules) fill a [`Batch`] and hand it to an [`Appender`];
+//! consumers (the query engine, the HTTP API) ask a [`Queryable`] for series and decode each
+//! of them, once, into a [`Column`].
+
+pub mod append;
+pub mod column;
+pub mod select;
+
+pub use append::{Appender, Batch, CommitError, Committed, OnRefused, Row, RowOutcome, RowSeries, RowValue, SeriesHandle, SeriesRef, Slot};
+pub use column::Column;
+pub use select::{Interval, Names, Queryable, SelectError, SelectHints, Selection, Series};

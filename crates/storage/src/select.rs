@@ -1,0 +1,91 @@
+//! Selecting: matchers and a time range in, series out, each decoded by whoever needs it.
+
+use crate::Column;
+use model::{Labels, Matcher, Timestamp};
+
+/// A query's time range, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval {
+    /// The first instant.
+    pub start: Timestamp,
+    /// The last instant.
+    pub end: Timestamp,
+}
+
+/// What a selection may use to do less.
+#[derive(Clone, Debug, Default)]
+pub struct SelectHints {
+    /// Give at most this many series (0 = all).
+    pub limit: usize,
+    /// Labels are enough: no sample will be decoded (`/series`).
+    pub labels_only: bool,
+    /// The caller needs series in label order.
+    pub sorted: bool,
+}
+
+/// Why a selection failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectError {
+    /// The store is closed or not ready yet.
+    #[error("TSDB not ready")]
+    NotReady,
+    /// The query was cancelled or ran out of time.
+    #[error("context canceled")]
+    Cancelled,
+    /// Stored bytes do not decode.
+    #[error("{0}")]
+    Corrupt(String),
+}
+
+/// One selected series: its labels, and its samples still encoded. Holds what it needs, so that
+/// it can be decoded on any thread after all locks are gone.
+pub trait Series: Send + Sync {
+    /// Its labels.
+    fn labels(&self) -> &Labels;
+    /// Appends the samples in `range` to `column` (which the caller has cleared), in order of time.
+    ///
+    /// # Errors
+    /// When stored bytes do not decode.
+    fn decode(&self, range: Interval, column: &mut Column) -> Result<(), SelectError>;
+    /// About how many samples [`Self::decode`] has to look at.
+    fn samples_estimate(&self) -> usize;
+}
+
+/// Series that match, and what went wrong beside.
+#[derive(Default)]
+pub struct Selection {
+    /// The series; in label order if asked for.
+    pub series: Vec<Box<dyn Series>>,
+    /// Faults that cost a part of the answer.
+    pub warnings: Vec<String>,
+}
+
+/// Sorted names or values.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// Sorted, each once.
+    pub names: Vec<String>,
+    /// Faults and truncation.
+    pub warnings: Vec<String>,
+}
+
+/// Something that can be queried. Each call sees whole commits only.
+pub trait Queryable: Send + Sync {
+    /// Series that have chunks overlapping `range` and satisfy all `matchers`.
+    ///
+    /// # Errors
+    /// See [`SelectError`].
+    fn select(&self, range: Interval, matchers: &[Matcher], hints: &SelectHints) -> Result<Selection, SelectError>;
+
+    /// Label names of series in `range` that satisfy any of `matcher_sets` (all series if empty).
+    ///
+    /// # Errors
+    /// See [`SelectError`].
+    fn label_names(&self, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Names, SelectError>;
+
+    /// Values of label `name` of series in `range` that satisfy any of `matcher_sets`.
+    ///
+    /// # Errors
+    /// See [`SelectError`].
+    fn label_values(&self, name: &str, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Names, SelectError>;
+}

@@ -1,0 +1,1 @@
+//! For tests only: a naive store, a simulated clock, faulty files, misbehaving targets

@@ -1,0 +1,1 @@
+//! The time-series database: chunk codecs, write-ahead log, head

@@ -1,0 +1,1 @@
+//! One YAML library behind one module: Go-yaml's quirks, errors with line and column
