@@ -1,1 +1,3 @@
-//! One YAML library behind one module: Go-yaml's quirks, errors with line and column
+//! YAML as Go's library reads it, with the line of every value.
+
+#![forbid(unsafe_code)]
