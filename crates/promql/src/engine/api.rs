@@ -1,0 +1,147 @@
+//! What goes into an evaluation and what comes out of it.
+
+use model::{Labels, Millis, Timestamp};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How queries are evaluated; the same for all queries of an [`super::Engine`].
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// How far an instant selector looks back (`--query.lookback-delta`).
+    pub lookback: Millis,
+    /// Samples a query may hold at one time (`--query.max-samples`).
+    pub max_samples: usize,
+    /// How long a query may run (`--query.timeout`).
+    pub timeout: Duration,
+    /// The step of subqueries that name none: the global evaluation interval.
+    pub default_step: Millis,
+    /// Worker threads of the engine's own pool; 0 = one per core.
+    pub threads: usize,
+    /// `promql-delayed-name-removal`: names go at the end of the query and not at each function.
+    pub delayed_name_removal: bool,
+    /// `promql-experimental-functions`.
+    pub experimental_functions: bool,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            lookback: Millis(5 * 60 * 1000),
+            max_samples: 50_000_000,
+            timeout: Duration::from_secs(120),
+            default_step: Millis(60 * 1000),
+            threads: 0,
+            delayed_name_removal: false,
+            experimental_functions: false,
+        }
+    }
+}
+
+/// One query's leash and context.
+#[derive(Clone, Debug, Default)]
+pub struct Control {
+    /// Set by whoever no longer wants the answer.
+    pub cancel: Arc<AtomicBool>,
+    /// When the query has to be done; the engine's timeout applies besides.
+    pub deadline: Option<Instant>,
+    /// Instead of the engine's lookback.
+    pub lookback: Option<Millis>,
+    /// The query's text: turns byte spans into the `(line:col)` of annotations. Without it
+    /// annotations carry no position.
+    pub text: Option<Arc<str>>,
+}
+
+impl Control {
+    /// Has anyone asked to stop?
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+}
+
+/// A sample of an instant vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VectorSample {
+    /// Its labels.
+    pub labels: Labels,
+    /// The evaluation time.
+    pub t: Timestamp,
+    /// The value.
+    pub v: f64,
+}
+
+/// A series of a matrix: points in order of time, never empty.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MatrixSeries {
+    /// Its labels.
+    pub labels: Labels,
+    /// Milliseconds and values.
+    pub points: Vec<(i64, f64)>,
+}
+
+/// What a query gives.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A number.
+    Scalar {
+        /// The evaluation time.
+        t: Timestamp,
+        /// The value.
+        v: f64,
+    },
+    /// A text.
+    String {
+        /// The evaluation time.
+        t: Timestamp,
+        /// The text.
+        s: String,
+    },
+    /// An instant vector, in label order unless the query sorts.
+    Vector(Vec<VectorSample>),
+    /// Series in label order.
+    Matrix(Vec<MatrixSeries>),
+}
+
+/// What a query cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueryStats {
+    /// Samples that the steps looked at, counted as Prometheus does.
+    pub total_queryable_samples: u64,
+    /// Samples decoded from the store, each once.
+    pub samples_read: u64,
+    /// The most samples held at one time.
+    pub peak_samples: u64,
+}
+
+/// A query's answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueryResult {
+    /// The value.
+    pub value: Value,
+    /// Sorted, each once.
+    pub warnings: Vec<String>,
+    /// Sorted, each once.
+    pub infos: Vec<String>,
+    /// The cost.
+    pub stats: QueryStats,
+}
+
+/// Why a query has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// The expression cannot be evaluated on this data.
+    #[error("{0}")]
+    Execution(String),
+    /// Out of time; says where it was.
+    #[error("query timed out in {0}")]
+    Timeout(String),
+    /// Nobody wants the answer any more.
+    #[error("query was canceled in {0}")]
+    Cancelled(String),
+    /// It would hold more than `max_samples`; says where it was.
+    #[error("query processing would load too many samples into memory in {0}")]
+    TooManySamples(String),
+    /// The store failed.
+    #[error("{0}")]
+    Storage(String),
+}
