@@ -1,23 +1,130 @@
-//! The functions' names and types. A function is listed here once the engine evaluates it, never before.
+//! The functions' names and types. A function is listed here once the engine evaluates it, never before: what is not
+//! listed is an unknown function to the parser, as it is to a Prometheus that is too old.
+//!
+//! # Invariants
+//! - Names strictly increase, because `find` searches by halving; a test holds it.
 
-use crate::ast::ValueType;
+use crate::ast::ValueType::{self, Matrix, Scalar, String, Vector};
 
-/// A function of the language.
+/// A function's type.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Signature {
-    /// Its name.
+    /// As written in queries.
     pub name: &'static str,
-    /// Types of its arguments.
+    /// The arguments' types; the last one repeats for `variadic`.
     pub args: &'static [ValueType],
-    /// 0: all arguments needed; n: the last n are optional; -1: the last may be left out or repeated.
+    /// How many arguments may be missing or added: 0 none, n > 0 the last may be missing and up to n may stand in its
+    /// place, -1 any number (with the last one optional).
     pub variadic: i8,
     /// What it gives.
     pub result: ValueType,
 }
 
-/// The function of this name.
+/// The function of that name.
 pub fn find(name: &str) -> Option<&'static Signature> {
-    SIGNATURES.iter().find(|signature| signature.name == name)
+    SIGNATURES.binary_search_by_key(&name, |signature| signature.name).ok().map(|at| &SIGNATURES[at])
 }
 
-const SIGNATURES: &[Signature] = &[Signature { name: "rate", args: &[ValueType::Matrix], variadic: 0, result: ValueType::Vector }];
+/// All of them, by name.
+pub fn all() -> &'static [Signature] {
+    SIGNATURES
+}
+
+const fn fixed(name: &'static str, args: &'static [ValueType], result: ValueType) -> Signature {
+    Signature { name, args, variadic: 0, result }
+}
+
+const fn variadic(name: &'static str, args: &'static [ValueType], variadic: i8) -> Signature {
+    Signature { name, args, variadic, result: Vector }
+}
+
+const SIGNATURES: &[Signature] = &[
+    fixed("abs", &[Vector], Vector),
+    fixed("absent", &[Vector], Vector),
+    fixed("absent_over_time", &[Matrix], Vector),
+    fixed("acos", &[Vector], Vector),
+    fixed("acosh", &[Vector], Vector),
+    fixed("asin", &[Vector], Vector),
+    fixed("asinh", &[Vector], Vector),
+    fixed("atan", &[Vector], Vector),
+    fixed("atanh", &[Vector], Vector),
+    fixed("avg_over_time", &[Matrix], Vector),
+    fixed("ceil", &[Vector], Vector),
+    fixed("changes", &[Matrix], Vector),
+    fixed("clamp", &[Vector, Scalar, Scalar], Vector),
+    fixed("clamp_max", &[Vector, Scalar], Vector),
+    fixed("clamp_min", &[Vector, Scalar], Vector),
+    fixed("cos", &[Vector], Vector),
+    fixed("cosh", &[Vector], Vector),
+    fixed("count_over_time", &[Matrix], Vector),
+    variadic("day_of_month", &[Vector], 1),
+    variadic("day_of_week", &[Vector], 1),
+    variadic("day_of_year", &[Vector], 1),
+    variadic("days_in_month", &[Vector], 1),
+    fixed("deg", &[Vector], Vector),
+    fixed("delta", &[Matrix], Vector),
+    fixed("deriv", &[Matrix], Vector),
+    fixed("exp", &[Vector], Vector),
+    fixed("floor", &[Vector], Vector),
+    fixed("histogram_quantile", &[Scalar, Vector], Vector),
+    variadic("hour", &[Vector], 1),
+    fixed("idelta", &[Matrix], Vector),
+    fixed("increase", &[Matrix], Vector),
+    fixed("irate", &[Matrix], Vector),
+    variadic("label_join", &[Vector, String, String, String], -1),
+    fixed("label_replace", &[Vector, String, String, String, String], Vector),
+    fixed("last_over_time", &[Matrix], Vector),
+    fixed("ln", &[Vector], Vector),
+    fixed("log10", &[Vector], Vector),
+    fixed("log2", &[Vector], Vector),
+    fixed("max_over_time", &[Matrix], Vector),
+    fixed("min_over_time", &[Matrix], Vector),
+    variadic("minute", &[Vector], 1),
+    variadic("month", &[Vector], 1),
+    fixed("pi", &[], Scalar),
+    fixed("predict_linear", &[Matrix, Scalar], Vector),
+    fixed("present_over_time", &[Matrix], Vector),
+    fixed("quantile_over_time", &[Scalar, Matrix], Vector),
+    fixed("rad", &[Vector], Vector),
+    fixed("rate", &[Matrix], Vector),
+    fixed("resets", &[Matrix], Vector),
+    variadic("round", &[Vector, Scalar], 1),
+    fixed("scalar", &[Vector], Scalar),
+    fixed("sgn", &[Vector], Vector),
+    fixed("sin", &[Vector], Vector),
+    fixed("sinh", &[Vector], Vector),
+    fixed("sort", &[Vector], Vector),
+    fixed("sort_desc", &[Vector], Vector),
+    fixed("sqrt", &[Vector], Vector),
+    fixed("stddev_over_time", &[Matrix], Vector),
+    fixed("stdvar_over_time", &[Matrix], Vector),
+    fixed("sum_over_time", &[Matrix], Vector),
+    fixed("tan", &[Vector], Vector),
+    fixed("tanh", &[Vector], Vector),
+    fixed("time", &[], Scalar),
+    fixed("timestamp", &[Vector], Vector),
+    fixed("vector", &[Scalar], Vector),
+    variadic("year", &[Vector], 1),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_strictly_increase() {
+        for pair in SIGNATURES.windows(2) {
+            assert!(pair[0].name < pair[1].name, "{} stands before {}", pair[0].name, pair[1].name);
+        }
+    }
+
+    #[test]
+    fn finds_what_is_listed_only() {
+        for signature in all() {
+            assert_eq!(find(signature.name), Some(signature));
+        }
+        for name in ["", "Rate", "start", "nonsense"] {
+            assert_eq!(find(name), None, "{name}");
+        }
+    }
+}
