@@ -1,1 +1,14 @@
-//! Scrape pools, the schedule, limits, staleness, reports
+//! Scraping: pools of targets, the schedule, HTTP, limits, staleness, reports.
+//!
+//! [`Manager`] owns everything: it makes targets of a configuration, runs a loop for each, and hands each
+//! scrape's samples and its report to the store as one batch.
+
+#![forbid(unsafe_code)]
+
+pub mod counters;
+pub mod manager;
+pub mod snapshot;
+
+pub use counters::{CounterValues, IntervalLength, PoolCounters, Stats};
+pub use manager::{ApplyError, Manager, Options};
+pub use snapshot::{ActiveTarget, DroppedTarget, Health, PoolSnapshot, Snapshot, TargetMetadata};
