@@ -27,6 +27,20 @@ impl AnchoredRegex {
         Ok(Self { regex })
     }
 
+    /// As Prometheus compiles the expressions of relabel rules and `label_replace`: the pattern is
+    /// put into `^(?s:…)$` as text, so messages show it wrapped.
+    ///
+    /// # Errors
+    /// When it is not RE2 syntax.
+    pub fn new_wrapped(pattern: &str) -> Result<Self, RegexError> {
+        Self::new(pattern)
+    }
+
+    /// Group 0 is the whole of `text`; `None` if it does not match.
+    pub fn captures<'t>(&self, text: &'t str) -> Option<regex::Captures<'t>> {
+        self.regex.captures(text)
+    }
+
     /// Does the whole of `text` match?
     pub fn matches(&self, text: &str) -> bool {
         self.regex.is_match(text)
@@ -46,4 +60,48 @@ impl AnchoredRegex {
     pub fn prefix(&self) -> &str {
         ""
     }
+}
+
+/// Fills `captures` of `regex` into `template` by Go's rules: `$1`, `${1}`, `$name`, `${name}`, `$$`;
+/// a name is as long as possible (`$1x` is the group `1x`), an unknown or unmatched group is empty,
+/// and a `$` that starts none of these stands for itself.
+pub fn expand(regex: &AnchoredRegex, template: &str, captures: &regex::Captures<'_>) -> String {
+    let mut out = String::with_capacity(template.len() + 32);
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        rest = after;
+        if let Some(after) = rest.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+        } else if let Some((name, after)) = template_name(rest) {
+            out.push_str(group(regex, captures, name));
+            rest = after;
+        } else {
+            out.push('$');
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The group's name after a `$`, and what follows it.
+fn template_name(text: &str) -> Option<(&str, &str)> {
+    let (braced, text) = text.strip_prefix('{').map_or((false, text), |text| (true, text));
+    let end = text.find(|c: char| !(c == '_' || c.is_ascii_digit() || c.is_alphabetic())).unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let rest = if braced { rest.strip_prefix('}')? } else { rest };
+    (!name.is_empty()).then_some((name, rest))
+}
+
+/// Go allows several groups of one name: the first that took part counts.
+fn group<'t>(regex: &AnchoredRegex, captures: &regex::Captures<'t>, name: &str) -> &'t str {
+    let is_number = name.bytes().all(|b| b.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
+    let found = if is_number {
+        name.parse().ok().and_then(|index| captures.get(index))
+    } else {
+        let mut named = regex.compiled().capture_names().enumerate().filter(|(_, n)| *n == Some(name));
+        named.find_map(|(index, _)| captures.get(index))
+    };
+    found.map_or("", |found| found.as_str())
 }
