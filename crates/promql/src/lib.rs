@@ -3,6 +3,10 @@
 pub mod ast;
 pub mod engine;
 pub mod functions;
+mod lexer;
 pub mod parser;
+pub mod prettier;
+mod printer;
 
-pub use parser::{ParseError, ParserOptions, parse, parse_selector};
+pub use parser::{ParseError, ParserOptions, parse, parse_selector, parse_series_description};
+pub use prettier::prettify;

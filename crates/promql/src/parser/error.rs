@@ -25,7 +25,7 @@ pub struct Position {
 
 impl ParseError {
     /// An error at `span` of `text`.
-    pub(super) fn new(text: &str, span: Span, message: impl Into<String>) -> Self {
+    pub(crate) fn new(text: &str, span: Span, message: impl Into<String>) -> Self {
         Self { span, position: Position::of(text, span.start), message: message.into() }
     }
 }
