@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use model::{Labels, Millis};
+pub use relabel::NameScheme as ValidationScheme;
 
 /// A checked `prometheus.yml`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// What holds for every section that does not say otherwise.
     pub global: Global,
@@ -21,7 +22,10 @@ pub struct Config {
     pub storage: Storage,
     /// `runtime.gogc`, kept for the status page only.
     pub gogc: i64,
-    pub(crate) document: crate::document::Document,
+    /// The values as they were read, for printing and for what is not supported.
+    pub(crate) record: Option<crate::value::Record>,
+    /// Those of the `scrape_config_files`, with their paths.
+    pub(crate) scrape_files: Vec<(PathBuf, crate::value::Record)>,
 }
 
 /// The `global` section.
@@ -41,6 +45,8 @@ pub struct Global {
     pub query_log_file: Option<PathBuf>,
     /// Where failures of scrapes are logged; `None` for nowhere.
     pub scrape_failure_log_file: Option<PathBuf>,
+    /// Which names of metrics and labels are valid, in rule files too.
+    pub metric_name_validation_scheme: ValidationScheme,
 }
 
 /// One scrape job, with the globals already applied.
@@ -164,9 +170,7 @@ impl ScrapeProtocol {
     /// The media type of an `Accept` header, without weight or escaping.
     pub fn media_type(self) -> &'static str {
         match self {
-            Self::PrometheusProto => {
-                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
-            }
+            Self::PrometheusProto => "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
             Self::PrometheusText0_0_4 => "text/plain;version=0.0.4",
             Self::PrometheusText1_0_0 => "text/plain;version=1.0.0",
             Self::OpenMetricsText0_0_1 => "application/openmetrics-text;version=0.0.1",
@@ -178,16 +182,6 @@ impl ScrapeProtocol {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|protocol| protocol.as_str() == name)
     }
-}
-
-/// Which names of metrics and labels are valid.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ValidationScheme {
-    /// Any UTF-8 that is not empty.
-    #[default]
-    Utf8,
-    /// Letters, digits, `_` and, in metric names, `:`.
-    Legacy,
 }
 
 /// How a target is asked to write names beyond the legacy characters.
