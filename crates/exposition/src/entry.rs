@@ -2,10 +2,14 @@
 
 use std::borrow::Cow;
 
+use model::labels::METRIC_NAME;
 use model::{Labels, MetricType, Timestamp};
 
 use crate::Format;
 use crate::error::LabelsError;
+use crate::number::open_metrics_float;
+use crate::plain::{Part, visit_exemplar, visit_series};
+use crate::text::{Escapes, GoQuoted, unescape};
 
 /// One line of a page.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +54,30 @@ pub enum Normalise {
     Quantile,
 }
 
+impl Normalise {
+    pub(crate) fn of(kind: MetricType) -> Self {
+        match kind {
+            MetricType::Histogram => Self::Le,
+            MetricType::Summary => Self::Quantile,
+            MetricType::Counter
+            | MetricType::Gauge
+            | MetricType::GaugeHistogram
+            | MetricType::Info
+            | MetricType::StateSet
+            | MetricType::Unknown => Self::None,
+        }
+    }
+
+    /// The name of the label, if there is one.
+    fn label(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Le => Some("le"),
+            Self::Quantile => Some("quantile"),
+        }
+    }
+}
+
 /// Decoded labels: names and values that borrow from the body unless an escape had to be undone.
 pub type LabelPairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
@@ -85,15 +113,43 @@ impl<'a> Sample<'a> {
     ///
     /// Empty values and repeated names are kept: the scrape's limits count them, and relabelling comes before the check.
     pub fn labels(&self, pairs: &mut LabelPairs<'a>) -> Result<(), LabelsError> {
-        let _ = (pairs, self.format);
-        Ok(())
+        pairs.clear();
+        let mut invalid = None;
+        visit_series(self.series, self.format, &mut |part| {
+            let (name, value) = match part {
+                Part::Name(name) => (Ok(METRIC_NAME), std::str::from_utf8(&self.series[name])),
+                Part::Label { name, value } => (std::str::from_utf8(&self.series[name]), std::str::from_utf8(&self.series[value])),
+            };
+            let (Ok(name), Ok(value)) = (name, value) else {
+                invalid = Some(LabelsError::InvalidName(GoQuoted(self.series).to_string()));
+                return;
+            };
+            let (name, mut value) = (unescape(name, Escapes::All), unescape(value, Escapes::All));
+            if self.normalise.label() == Some(&*name) {
+                value = open_metrics_float(value);
+            }
+            pairs.push((name, value));
+        });
+        pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+        invalid.map_or(Ok(()), Err)
     }
 
-    /// The label set: as [`Sample::labels`], without names that have an empty value somewhere; other repetitions are refused.
+    /// The label set: as [`Sample::labels`], without names that have an empty value somewhere (so does Prometheus's builder);
+    /// other repetitions are refused.
     pub fn label_set(&self) -> Result<Labels, LabelsError> {
         let mut pairs = LabelPairs::new();
         self.labels(&mut pairs)?;
-        Ok(Labels::empty())
+        let mut kept: Vec<(&str, &str)> = Vec::with_capacity(pairs.len());
+        for same_name in pairs.chunk_by(|(a, _), (b, _)| a == b) {
+            if same_name.iter().any(|(_, value)| value.is_empty()) {
+                continue;
+            }
+            match same_name {
+                [(name, value)] => kept.push((name, value)),
+                repeated => return Err(LabelsError::Duplicate(repeated[0].0.to_string())),
+            }
+        }
+        Ok(Labels::from_sorted(kept))
     }
 }
 
@@ -101,5 +157,11 @@ impl<'a> RawExemplar<'a> {
     /// Puts the labels into `pairs` (cleared first), sorted by name, as written: escapes are not undone.
     pub fn labels(&self, pairs: &mut LabelPairs<'a>) {
         pairs.clear();
+        visit_exemplar(self.raw, &mut |part| {
+            if let Part::Label { name, value } = part {
+                pairs.push((String::from_utf8_lossy(&self.raw[name]), String::from_utf8_lossy(&self.raw[value])));
+            }
+        });
+        pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
     }
 }

@@ -27,9 +27,15 @@
 pub mod content_type;
 pub mod entry;
 pub mod error;
+mod fast;
+mod lexer;
+pub mod number;
 pub mod parser;
+mod plain;
+mod text;
 
 pub use content_type::{ContentTypeError, Format, negotiate};
 pub use entry::{Entry, LabelPairs, Normalise, RawExemplar, Sample};
-pub use error::{LabelsError, ParseError};
+pub use error::{LabelsError, ParseError, ParseErrorKind};
+pub use lexer::Token;
 pub use parser::Parser;

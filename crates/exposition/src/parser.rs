@@ -1,25 +1,30 @@
-//! The parser: one entry a call.
+//! The parser: one entry a call, by the fast paths where they apply.
 
 use crate::entry::{Entry, Normalise};
+use crate::fast;
+use crate::plain::Plain;
 use crate::{Format, ParseError};
 
 /// Reads a page.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Parser<'a> {
-    body: &'a [u8],
-    format: Format,
+    plain: Plain<'a>,
 }
 
 impl<'a> Parser<'a> {
     /// A parser of the whole `body`.
     pub fn new(body: &'a [u8], format: Format) -> Self {
-        Self { body, format }
+        Self { plain: Plain::new(body, format) }
     }
 
-    /// The next entry; `None` at the end. After an error the page is refused, do not go on.
+    /// The next entry; `None` at the end. After an error the page is refused: do not go on.
     #[expect(clippy::should_implement_trait, reason = "an iterator could not say that it ends after an error")]
+    #[inline]
     pub fn next(&mut self) -> Result<Option<Entry<'a>>, ParseError> {
-        self.next_known(|_, _| false)
+        match fast::line(&mut self.plain) {
+            Some(entry) => Ok(Some(entry)),
+            None => self.plain.next(),
+        }
     }
 
     /// As [`Parser::next`], but spares the labels of a line whose series bytes `known` recognises.
@@ -28,8 +33,17 @@ impl<'a> Parser<'a> {
     /// [`Sample::series`](crate::Sample::series) of an earlier page in the same format (a hash of 128 bits will do): then
     /// their syntax has been checked and they end where they ended. When it answers `true` the line may still turn out
     /// to need the plain way; the answer then is that of `next`. Not every known line is asked about.
-    pub fn next_known(&mut self, known: impl FnMut(&'a [u8], Normalise) -> bool) -> Result<Option<Entry<'a>>, ParseError> {
-        let _ = (self.body, self.format, known);
-        Ok(None)
+    #[inline]
+    pub fn next_known(&mut self, mut known: impl FnMut(&'a [u8], Normalise) -> bool) -> Result<Option<Entry<'a>>, ParseError> {
+        match fast::known_line(&mut self.plain, &mut known) {
+            Some(entry) => Ok(Some(entry)),
+            None => self.next(),
+        }
+    }
+
+    /// As [`Parser::next`], without any fast path: what the tests compare with.
+    #[doc(hidden)]
+    pub fn next_plain(&mut self) -> Result<Option<Entry<'a>>, ParseError> {
+        self.plain.next()
     }
 }
