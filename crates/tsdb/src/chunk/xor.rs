@@ -1,0 +1,446 @@
+//! XOR chunks: float samples as deltas of deltas and XORed values, bit for bit as Prometheus writes them.
+//!
+//! A chunk is a big-endian `u16` count of samples, then a stream of bits (docs/formats.md). Encoding keeps five words of
+//! state beside the bytes, so an open chunk costs its bytes and little more. Decoding looks at the stream through a
+//! window of 64 bits, of which at least 57 are valid wherever it starts: enough for all but the payloads of long fields.
+//!
+//! # Invariants
+//! - Unused bits of the last byte are zero.
+//! - [`XorAppender::resume`] gives the very state that appending all of the chunk's samples would have left.
+//! - Decoding any bytes returns, without panic, and yields at most as many samples as the header says.
+
+use std::ops::RangeInclusive;
+
+/// Bytes before the stream of bits: the count of samples.
+pub const HEADER_LEN: usize = 2;
+/// The most samples that a chunk can count.
+pub const SAMPLES_MAX: u16 = u16::MAX;
+/// Significant bits of the window, whatever bit of a byte it starts at.
+const WINDOW_BITS: u32 = 64 - 7;
+/// Widest value of the "leading zeros" field: five bits.
+const LEADING_MAX: u8 = 31;
+/// No window of significant bits has been written yet.
+const NO_WINDOW: u8 = 0xff;
+
+/// A chunk whose bytes are not what a writer of XOR chunks leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Corrupt {
+    /// Not even the header is there.
+    #[error("chunk of {len} bytes has no header")]
+    NoHeader {
+        /// Length of the chunk.
+        len: usize,
+    },
+    /// The header counts more samples than the bits hold.
+    #[error("chunk of {len} bytes ends before its {count} samples do")]
+    Short {
+        /// Length of the chunk.
+        len: usize,
+        /// Samples that the header counts.
+        count: u16,
+    },
+    /// A field holds what no writer writes.
+    #[error("chunk has an impossible {field} in sample {sample}")]
+    Field {
+        /// What the field means.
+        field: &'static str,
+        /// Position of the sample, from 0.
+        sample: u16,
+    },
+}
+
+/// Appends samples to a chunk that the caller keeps as bytes; the state between two samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XorAppender {
+    time: i64,
+    value_bits: u64,
+    delta: u64,
+    count: u16,
+    leading: u8,
+    trailing: u8,
+    /// Unused bits of the last byte, 0 to 7.
+    free_bits: u8,
+}
+
+impl XorAppender {
+    /// Begins a chunk: clears `bytes` and writes the header of an empty one.
+    pub fn start(bytes: &mut Vec<u8>) -> Self {
+        bytes.clear();
+        bytes.extend_from_slice(&[0; HEADER_LEN]);
+        Self { time: i64::MIN, value_bits: 0, delta: 0, count: 0, leading: NO_WINDOW, trailing: 0, free_bits: 0 }
+    }
+
+    /// The state after all samples of an existing chunk, to append more.
+    ///
+    /// Bytes beyond the last sample are not looked at, so the chunk must end with it (as every chunk written by us does).
+    ///
+    /// # Errors
+    /// [`Corrupt`] as for [`decode`].
+    pub fn resume(bytes: &[u8]) -> Result<Self, Corrupt> {
+        let count = sample_count(bytes).ok_or(Corrupt::NoHeader { len: bytes.len() })?;
+        let mut decoder = Decoder::new(&bytes[HEADER_LEN..], count);
+        for _ in 0..count {
+            decoder.next()?;
+        }
+        decoder.check_length()?;
+        let trailing = if decoder.leading == NO_WINDOW { 0 } else { decoder.shift };
+        Ok(Self {
+            time: decoder.time,
+            value_bits: decoder.value_bits,
+            delta: decoder.delta,
+            count,
+            leading: decoder.leading,
+            trailing: trailing as u8,
+            free_bits: (decoder.position.wrapping_neg() % 8) as u8,
+        })
+    }
+
+    /// Appends a sample to the chunk that this state belongs to.
+    ///
+    /// The caller cuts chunks long before [`SAMPLES_MAX`] samples, and orders samples by time (an earlier time would be
+    /// encoded, and decoded, as it is).
+    ///
+    /// # Panics
+    /// When the chunk is full, or `bytes` is not this appender's chunk: writing on would destroy samples.
+    pub fn append(&mut self, bytes: &mut Vec<u8>, time: i64, value: f64) {
+        assert!(self.count < SAMPLES_MAX && bytes.len() >= HEADER_LEN, "an XOR chunk holds at most {SAMPLES_MAX} samples");
+        let value_bits = value.to_bits();
+        match self.count {
+            0 => {
+                put_uvarint(bytes, ((time << 1) ^ (time >> 63)) as u64);
+                bytes.extend_from_slice(&value_bits.to_be_bytes());
+            }
+            1 => {
+                self.delta = time.wrapping_sub(self.time) as u64;
+                put_uvarint(bytes, self.delta);
+                self.append_value(bytes, value_bits, 0, 0);
+            }
+            _ => {
+                let delta = time.wrapping_sub(self.time) as u64;
+                let change = delta.wrapping_sub(self.delta) as i64;
+                self.delta = delta;
+                match change {
+                    0 => self.append_value(bytes, value_bits, 0, 1),
+                    -0x1fff..=0x2000 => self.append_value(bytes, value_bits, 0b10 << 14 | field(change, 14), 16),
+                    -0xffff..=0x1_0000 => self.append_value(bytes, value_bits, 0b110 << 17 | field(change, 17), 20),
+                    -0x7_ffff..=0x8_0000 => self.append_value(bytes, value_bits, 0b1110 << 20 | field(change, 20), 24),
+                    _ => {
+                        self.put_bits(bytes, 0b1111, 4);
+                        self.put_bits(bytes, change as u64, 64);
+                        self.append_value(bytes, value_bits, 0, 0);
+                    }
+                }
+            }
+        }
+        self.time = time;
+        self.value_bits = value_bits;
+        self.count += 1;
+        bytes[..HEADER_LEN].copy_from_slice(&self.count.to_be_bytes());
+    }
+
+    /// Samples appended so far.
+    pub fn sample_count(&self) -> u16 {
+        self.count
+    }
+
+    /// Time of the last sample; meaningless while there is none.
+    pub fn last_time(&self) -> i64 {
+        self.time
+    }
+
+    /// Value of the last sample; meaningless while there is none.
+    pub fn last_value(&self) -> f64 {
+        f64::from_bits(self.value_bits)
+    }
+
+    /// Writes the value's field, after the `prefix_len` (at most 24) bits of `prefix`, in as few puts as possible.
+    #[inline]
+    fn append_value(&mut self, bytes: &mut Vec<u8>, value_bits: u64, prefix: u64, prefix_len: u32) {
+        let changed = value_bits ^ self.value_bits;
+        if changed == 0 {
+            return self.put_bits(bytes, prefix << 1, prefix_len + 1);
+        }
+        let leading = (changed.leading_zeros() as u8).min(LEADING_MAX);
+        let trailing = changed.trailing_zeros() as u8;
+        if self.leading != NO_WINDOW && leading >= self.leading && trailing >= self.trailing {
+            let len = 64 - u32::from(self.leading) - u32::from(self.trailing);
+            let head = prefix << 2 | 0b10;
+            if prefix_len + 2 + len <= 64 {
+                self.put_bits(bytes, head << len | changed >> self.trailing, prefix_len + 2 + len);
+            } else {
+                self.put_bits(bytes, head, prefix_len + 2);
+                self.put_bits(bytes, changed >> self.trailing, len);
+            }
+            return;
+        }
+        (self.leading, self.trailing) = (leading, trailing);
+        let len = 64 - u32::from(leading) - u32::from(trailing);
+        // 64 significant bits do not fit the six bits of the field; 0 never occurs and stands for them.
+        let head = prefix << 13 | 0b11 << 11 | u64::from(leading) << 6 | u64::from(len & 0x3f);
+        self.put_bits(bytes, head, prefix_len + 13);
+        self.put_bits(bytes, changed >> trailing, len);
+    }
+
+    /// Appends the lowest `len` (1 to 64) bits of `bits`, of which all higher ones are zero.
+    #[inline]
+    fn put_bits(&mut self, bytes: &mut Vec<u8>, bits: u64, len: u32) {
+        let free = u32::from(self.free_bits);
+        let aligned = bits << (64 - len);
+        if free > 0
+            && let Some(last) = bytes.last_mut()
+        {
+            *last |= (aligned >> (64 - free)) as u8;
+        }
+        if len <= free {
+            self.free_bits = (free - len) as u8;
+            return;
+        }
+        let rest = len - free;
+        let whole = bytes.len() + rest.div_ceil(8) as usize;
+        // Eight bytes at once and a cut are cheaper than a copy of unknown length. `len > free` keeps the shift below 64.
+        bytes.extend_from_slice(&(aligned << free).to_be_bytes());
+        bytes.truncate(whole);
+        self.free_bits = (rest.wrapping_neg() % 8) as u8;
+    }
+}
+
+/// How many samples the header counts; none if there is no header.
+pub fn sample_count(bytes: &[u8]) -> Option<u16> {
+    bytes.first_chunk::<HEADER_LEN>().map(|header| u16::from_be_bytes(*header))
+}
+
+/// Appends the samples of a chunk with times in `range` to `times` and `values`.
+///
+/// On an error both are as they were.
+///
+/// # Errors
+/// [`Corrupt`] when the bytes end too early or hold what no writer writes.
+pub fn decode(bytes: &[u8], range: RangeInclusive<i64>, times: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<(), Corrupt> {
+    let count = sample_count(bytes).ok_or(Corrupt::NoHeader { len: bytes.len() })?;
+    let stream = &bytes[HEADER_LEN..];
+    // A sample takes at least two bits, so that a false count asks for no memory.
+    if usize::from(count) > stream.len() * 4 {
+        return Err(Corrupt::Short { len: bytes.len(), count });
+    }
+    let (times_before, values_before) = (times.len(), values.len());
+    times.resize(times_before + usize::from(count), 0);
+    values.resize(values_before + usize::from(count), 0.0);
+    let mut decoder = Decoder::new(stream, count);
+    let decoded = decoder.run(&mut times[times_before..], &mut values[values_before..]).and_then(|()| decoder.check_length());
+    if let Err(corrupt) = decoded {
+        times.truncate(times_before);
+        values.truncate(values_before);
+        return Err(corrupt);
+    }
+    let fresh = &times[times_before..];
+    let from = fresh.partition_point(|time| time < range.start());
+    let to = fresh.partition_point(|time| time <= range.end()).max(from);
+    times.truncate(times_before + to);
+    values.truncate(values_before + to);
+    times.drain(times_before..times_before + from);
+    values.drain(values_before..values_before + from);
+    Ok(())
+}
+
+/// Walks a stream of bits. Reads beyond the end give zeros; [`Decoder::check_length`] then tells, once for all samples.
+struct Decoder<'a> {
+    stream: &'a [u8],
+    /// In bits.
+    position: usize,
+    total: u16,
+    done: u16,
+    time: i64,
+    value_bits: u64,
+    delta: u64,
+    leading: u8,
+    /// Significant bits of the current window, 1 to 64, and zeros to the right of them.
+    significant: u32,
+    shift: u32,
+}
+
+impl<'a> Decoder<'a> {
+    fn new(stream: &'a [u8], total: u16) -> Self {
+        Self {
+            stream,
+            position: 0,
+            total,
+            done: 0,
+            time: i64::MIN,
+            value_bits: 0,
+            delta: 0,
+            leading: NO_WINDOW,
+            significant: 64,
+            shift: 0,
+        }
+    }
+
+    /// Decodes as many samples as the slices, which are of one length, have room for.
+    fn run(&mut self, times: &mut [i64], values: &mut [f64]) -> Result<(), Corrupt> {
+        let mut rest = times.iter_mut().zip(values.iter_mut());
+        for (time, value) in rest.by_ref().take(2) {
+            self.next()?;
+            (*time, *value) = (self.time, f64::from_bits(self.value_bits));
+        }
+        for (time, value) in rest {
+            self.next_of_many()?;
+            (*time, *value) = (self.time, f64::from_bits(self.value_bits));
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<(), Corrupt> {
+        match self.done {
+            0 => {
+                let zigzag = self.uvarint()?;
+                self.time = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
+                self.value_bits = self.take(64);
+                self.done = 1;
+                Ok(())
+            }
+            1 => {
+                self.delta = self.uvarint()?;
+                self.time = self.time.wrapping_add(self.delta as i64);
+                let window = self.window();
+                self.value(window, 0)
+            }
+            _ => self.next_of_many(),
+        }
+    }
+
+    /// A sample from the third on: the change of the delta, then the value.
+    #[inline(always)]
+    fn next_of_many(&mut self) -> Result<(), Corrupt> {
+        let window = self.window();
+        if window >> 63 == 0 {
+            self.time = self.time.wrapping_add(self.delta as i64);
+            return self.value(window << 1, 1);
+        }
+        let (header, len) = match window >> 60 {
+            0b1000..=0b1011 => (2, 14),
+            0b1100..=0b1101 => (3, 17),
+            0b1110 => (4, 20),
+            _ => {
+                self.position += 4;
+                let change = self.take(64);
+                self.delta = self.delta.wrapping_add(change);
+                self.time = self.time.wrapping_add(self.delta as i64);
+                let window = self.window();
+                return self.value(window, 0);
+            }
+        };
+        let bits = (window << header) >> (64 - len);
+        // The range is (-2^(len-1), 2^(len-1)]: the middle value counts as positive.
+        let change = if bits > 1 << (len - 1) { bits.wrapping_sub(1 << len) } else { bits };
+        self.delta = self.delta.wrapping_add(change);
+        self.time = self.time.wrapping_add(self.delta as i64);
+        self.value(window << (header + len), header + len)
+    }
+
+    /// The value's field, at the top of `window`; `used` bits before it (at most 24) have been consumed.
+    #[inline(always)]
+    fn value(&mut self, window: u64, used: u32) -> Result<(), Corrupt> {
+        let sample = self.done;
+        self.done += 1;
+        if window >> 63 == 0 {
+            self.position += used as usize + 1;
+            return Ok(());
+        }
+        let mut used = used + 2;
+        let mut window_after = window << 2;
+        if window >> 62 == 0b11 {
+            let leading = (window_after >> 59) as u32;
+            let significant = match (window_after >> 53) as u32 & 0x3f {
+                0 => 64,
+                bits => bits,
+            };
+            if leading + significant > 64 {
+                return Err(Corrupt::Field { field: "count of significant bits", sample });
+            }
+            self.leading = leading as u8;
+            self.significant = significant;
+            self.shift = 64 - leading - significant;
+            used += 11;
+            window_after <<= 11;
+        }
+        self.position += used as usize;
+        let bits = if used + self.significant <= WINDOW_BITS {
+            self.position += self.significant as usize;
+            window_after >> (64 - self.significant)
+        } else {
+            self.take(self.significant)
+        };
+        self.value_bits ^= bits << self.shift;
+        Ok(())
+    }
+
+    /// 64 bits from the position on, of which at least [`WINDOW_BITS`] are the stream's.
+    #[inline(always)]
+    fn window(&self) -> u64 {
+        let first = self.position / 8;
+        let word = match self.stream.get(first..).and_then(<[u8]>::first_chunk::<8>) {
+            Some(bytes) => u64::from_be_bytes(*bytes),
+            None => self.last_word(first),
+        };
+        word << (self.position % 8)
+    }
+
+    #[cold]
+    fn last_word(&self, first: usize) -> u64 {
+        let mut word = [0; 8];
+        let rest = self.stream.get(first..).unwrap_or_default();
+        for (to, from) in word.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        u64::from_be_bytes(word)
+    }
+
+    /// Consumes 1 to 64 bits.
+    #[inline(always)]
+    fn take(&mut self, len: u32) -> u64 {
+        let mut window = self.window();
+        if len > WINDOW_BITS {
+            let ninth = self.stream.get(self.position / 8 + 8).copied().unwrap_or(0);
+            window |= u64::from(ninth) >> (8 - self.position % 8);
+        }
+        self.position += len as usize;
+        window >> (64 - len)
+    }
+
+    fn uvarint(&mut self) -> Result<u64, Corrupt> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.take(8);
+            if shift == 63 && byte > 1 {
+                break;
+            }
+            value |= (byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(Corrupt::Field { field: "variable-length number", sample: self.done })
+    }
+
+    fn check_length(&self) -> Result<(), Corrupt> {
+        if self.position > self.stream.len() * 8 {
+            return Err(Corrupt::Short { len: self.stream.len() + HEADER_LEN, count: self.total });
+        }
+        Ok(())
+    }
+}
+
+fn field(change: i64, len: u32) -> u64 {
+    change as u64 & ((1 << len) - 1)
+}
+
+fn put_uvarint(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
+#[cfg(test)]
+#[path = "xor_tests.rs"]
+mod tests;

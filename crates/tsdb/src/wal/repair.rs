@@ -1,0 +1,43 @@
+//! Makes a damaged segment one that a sequential reader, as Prometheus's is, passes without error.
+
+use std::io;
+use std::path::Path;
+
+use world::Files;
+
+use super::read::Damage;
+
+/// Replaces a damaged segment by its whole records.
+///
+/// Done after a dirty start, before the first write. The order is: the damaged file into `damaged_folder`
+/// unless it was merely torn, fsync, the good part aside, fsync, rename over the segment, fsync the folder. Interrupted anywhere,
+/// the segment is either as it was or repaired, and doing it again is harmless.
+///
+/// # Errors
+/// The operating system's; the segment is then still the damaged one.
+pub fn repair(files: &dyn Files, damage: &Damage, damaged_folder: &Path) -> io::Result<()> {
+    let segment = &damage.path;
+    let folder = segment.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let name = segment.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    let content = files.read(segment)?;
+    let good_len = usize::try_from(damage.good_len).unwrap_or(usize::MAX).min(content.len());
+    files.create_folder(damaged_folder)?;
+    if !damage.fault.is_torn() {
+        write(files, &damaged_folder.join(format!("wal-{name}")), &content)?;
+        files.sync_folder(damaged_folder)?;
+    }
+    let aside = damaged_folder.join(format!("wal-{name}.good"));
+    write(files, &aside, &content[..good_len])?;
+    files.rename(&aside, segment)?;
+    files.sync_folder(folder)
+}
+
+/// Writes a file durably; what an interrupted attempt left is overwritten.
+fn write(files: &dyn Files, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = match files.create_new(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => files.open_cut(path, 0)?,
+        other => other?,
+    };
+    file.append(bytes)?;
+    file.sync()
+}

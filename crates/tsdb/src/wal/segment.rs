@@ -1,0 +1,136 @@
+//! Segments: the log's files, numbered without gaps.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use world::Files;
+
+/// A segment's number, which is its file's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentIndex(pub u32);
+
+impl SegmentIndex {
+    /// The segment's file in the log's folder.
+    pub fn path(self, folder: &Path) -> PathBuf {
+        folder.join(format!("{:08}", self.0))
+    }
+}
+
+/// What a log's folder holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// The segments in order, without gaps.
+    pub segments: Vec<Segment>,
+    /// The checkpoints in order: each stands for the segments up to the one it names.
+    pub checkpoints: Vec<Checkpoint>,
+}
+
+/// A segment's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its number.
+    pub index: SegmentIndex,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// A checkpoint's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The last segment that it stands for.
+    pub last: SegmentIndex,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// Why the segments cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// A segment is missing between two others.
+    #[error("segments are not sequential: {path} is missing", path = missing.path(folder).display())]
+    Gap {
+        /// The log's folder.
+        folder: PathBuf,
+        /// The first missing segment.
+        missing: SegmentIndex,
+    },
+    /// The folder could not be read.
+    #[error("list segments of {folder}: {error}", folder = folder.display())]
+    Io {
+        /// The log's folder.
+        folder: PathBuf,
+        /// What the operating system said.
+        error: io::Error,
+    },
+}
+
+/// Lists a log's folder. Files of other names are not ours and left alone; a missing folder is an empty log.
+///
+/// # Errors
+/// [`ListError`].
+pub fn list(files: &dyn Files, folder: &Path) -> Result<Layout, ListError> {
+    let paths = match files.list(folder) {
+        Ok(paths) => paths,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Layout::default()),
+        Err(error) => return Err(ListError::Io { folder: folder.to_owned(), error }),
+    };
+    let mut layout = Layout::default();
+    for path in paths {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if let Some(index) = number(name) {
+            layout.segments.push(Segment { index, path });
+        } else if let Some(last) = name.strip_prefix(CHECKPOINT_PREFIX).and_then(number) {
+            layout.checkpoints.push(Checkpoint { last, path });
+        }
+    }
+    layout.segments.sort_by_key(|segment| segment.index);
+    layout.checkpoints.sort_by_key(|checkpoint| checkpoint.last);
+    for pair in layout.segments.windows(2) {
+        let missing = SegmentIndex(pair[0].index.0.saturating_add(1));
+        if pair[1].index != missing {
+            return Err(ListError::Gap { folder: folder.to_owned(), missing });
+        }
+    }
+    Ok(layout)
+}
+
+impl Layout {
+    /// The number that a new segment gets: above every segment's and every checkpoint's.
+    pub fn next_index(&self) -> SegmentIndex {
+        let segment = self.segments.last().map(|segment| segment.index);
+        let checkpoint = self.checkpoints.last().map(|checkpoint| checkpoint.last);
+        segment.max(checkpoint).map_or(SegmentIndex(0), |last| SegmentIndex(last.0.saturating_add(1)))
+    }
+}
+
+/// Checkpoints are folders of segments: this and the number of the last segment they stand for.
+const CHECKPOINT_PREFIX: &str = "checkpoint.";
+
+fn number(name: &str) -> Option<SegmentIndex> {
+    let digits = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| name.parse().ok().map(SegmentIndex)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use world::RealFiles;
+
+    #[test]
+    fn lists_segments_in_order_and_names_a_gap() {
+        let folder = tempfile::tempdir().unwrap();
+        let touch = |name: &str| std::fs::write(folder.path().join(name), b"").unwrap();
+        assert_eq!(list(&RealFiles, &folder.path().join("none")).unwrap(), Layout::default());
+        for name in ["00000003", "00000002", "00000004.repair", "series_state.json", "checkpoint.00000001", "checkpoint.00000007.tmp"] {
+            touch(name);
+        }
+        let layout = list(&RealFiles, folder.path()).unwrap();
+        assert_eq!(layout.segments.iter().map(|s| s.index.0).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(layout.checkpoints.iter().map(|c| c.last.0).collect::<Vec<_>>(), [1]);
+        assert_eq!(layout.next_index(), SegmentIndex(4));
+        touch("00000006");
+        let error = list(&RealFiles, folder.path()).unwrap_err();
+        assert!(matches!(error, ListError::Gap { missing: SegmentIndex(4), .. }), "{error}");
+    }
+}

@@ -1,0 +1,475 @@
+//! The log's single writer: callers enqueue, one of them writes for all.
+//!
+//! A caller encodes and compresses its records on its own thread, then puts them into the queue under a short lock; the
+//! order of these calls is the order in the log. Of the callers that wait, the first becomes the leader: it takes the
+//! writer and all that is pending (a *group*), writes it with one call outside the lock, and wakes the others.
+//!
+//! # Invariants
+//! - A group lies in one segment, so a failed write is undone by cutting that segment to where the group began.
+//! - After a failed write or sync nothing is written before the damaged tail has been cut away.
+//! - At most [`Options::pending_bytes_max`] bytes (or one caller's records) are pending; whoever would exceed it waits.
+//! - `State::writer` is `None` exactly while a leader works. No lock is held while a file is touched.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use world::{File, Files};
+
+use super::page;
+use super::segment::{self, SegmentIndex};
+
+/// How a log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// A segment that would grow beyond this many bytes is followed by a new one; a group larger than this gets its own.
+    pub segment_bytes_max: u64,
+    /// How records are compressed.
+    pub compression: Compression,
+    /// What an acknowledgement means.
+    pub durability: Durability,
+    /// Callers wait while more than this is pending.
+    pub pending_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes_max: 128 << 20,
+            compression: Compression::Snappy,
+            durability: Durability::Interval,
+            pending_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// How records are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// Snappy blocks; a record that would not shrink is stored plain.
+    Snappy,
+}
+
+/// What an acknowledgement means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The operating system has the records; they survive the process. The owner calls [`Wal::sync`] now and then, and a
+    /// power cut loses what came after the last call.
+    Interval,
+    /// The disk has the records.
+    EachWrite,
+}
+
+/// Records to be logged together, one after another, in one buffer that its owner reuses.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Records {
+    /// No records.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the record that `encode` appends to the buffer, which it must not shorten; nothing if it appends nothing.
+    pub fn add<T>(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let before = self.bytes.len();
+        let answer = encode(&mut self.bytes);
+        assert!(self.bytes.len() >= before, "a record's encoder only appends");
+        if self.bytes.len() > before {
+            self.ends.push(self.bytes.len());
+        }
+        answer
+    }
+
+    /// Forgets the records, keeps the buffer.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The records in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
+    }
+}
+
+/// A place in the log's queue; [`Wal::wait`] makes an acknowledgement of it. Dropped, its records are still written.
+#[derive(Debug)]
+#[must_use = "records are acknowledged by waiting for their ticket"]
+pub struct Ticket(Arc<Group>);
+
+/// Records that are written together share their fate.
+#[derive(Debug, Default)]
+struct Group {
+    outcome: OnceLock<Result<(), Failure>>,
+}
+
+/// An `io::Error` for each of several waiters.
+#[derive(Clone, Debug)]
+struct Failure {
+    kind: io::ErrorKind,
+    message: Arc<str>,
+}
+
+impl Failure {
+    fn of(error: &io::Error) -> Self {
+        Self { kind: error.kind(), message: error.to_string().into() }
+    }
+    fn error(&self) -> io::Error {
+        io::Error::new(self.kind, self.message.to_string())
+    }
+}
+
+/// The write-ahead log of a run.
+pub struct Wal {
+    files: Arc<dyn Files>,
+    folder: PathBuf,
+    options: Options,
+    state: Mutex<State>,
+    /// Something in `state` changed that a waiter may wait for.
+    changed: Condvar,
+}
+
+struct State {
+    pending: Pending,
+    /// The buffers of the group before, to be filled again.
+    spare: Pending,
+    group: Arc<Group>,
+    writer: Option<Writer>,
+    /// The segment being written, as of the last finished group.
+    segment: SegmentIndex,
+    /// Files that hold bytes which no sync covers yet.
+    unsynced: Vec<Arc<dyn File>>,
+    /// A sync failed: the segment's end is not to be trusted any more.
+    sync_failed: bool,
+}
+
+/// Compressed records that wait to be written.
+#[derive(Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    records: Vec<PendingRecord>,
+}
+
+struct PendingRecord {
+    end: usize,
+    flags: u8,
+}
+
+/// What only the leader touches.
+struct Writer {
+    index: SegmentIndex,
+    /// The segment's length up to the last group that was written whole.
+    good_len: u64,
+    output: Output,
+    framed: Vec<u8>,
+}
+
+enum Output {
+    Open {
+        file: Box<dyn File>,
+        to_sync: Arc<dyn File>,
+    },
+    /// The file may hold more than `good_len` bytes, which must be cut before anything else is written.
+    Damaged {
+        full_disk: bool,
+    },
+}
+
+thread_local! {
+    /// Compression's table and target: once a thread, as records outnumber threads.
+    static SCRATCH: RefCell<(snap::raw::Encoder, Pending)> = RefCell::new((snap::raw::Encoder::new(), Pending::default()));
+}
+
+impl Wal {
+    /// Opens a log in `folder` for writing: creates the folder if need be, and always a new segment.
+    ///
+    /// # Errors
+    /// The operating system's, or `InvalidData` when segments are missing.
+    pub fn create(files: Arc<dyn Files>, folder: &Path, options: Options) -> io::Result<Self> {
+        files.create_folder(folder)?;
+        let layout = segment::list(&*files, folder).map_err(|error| match error {
+            segment::ListError::Io { error, .. } => error,
+            gap @ segment::ListError::Gap { .. } => io::Error::new(io::ErrorKind::InvalidData, gap),
+        })?;
+        let index = layout.next_index();
+        let output = open_new(&*files, folder, index)?;
+        files.sync_folder(folder)?;
+        Ok(Self {
+            files,
+            folder: folder.to_owned(),
+            options,
+            state: Mutex::new(State {
+                pending: Pending::default(),
+                spare: Pending::default(),
+                group: Arc::default(),
+                writer: Some(Writer { index, good_len: 0, output, framed: Vec::new() }),
+                segment: index,
+                unsynced: Vec::new(),
+                sync_failed: false,
+            }),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// The segment that the last finished group went to.
+    pub fn segment(&self) -> SegmentIndex {
+        self.lock().segment
+    }
+
+    /// Puts records into the queue, in the order of the calls. They are written when somebody waits for a ticket, or
+    /// syncs, or the queue is full.
+    pub fn enqueue(&self, records: &Records) -> Ticket {
+        SCRATCH.with_borrow_mut(|(snappy, scratch)| {
+            scratch.clear();
+            for record in records.iter() {
+                scratch.add(snappy, self.options.compression, record);
+            }
+            let mut state = self.lock();
+            while !state.pending.bytes.is_empty() && state.pending.bytes.len() + scratch.bytes.len() > self.options.pending_bytes_max {
+                state = self.lead_or_wait(state);
+            }
+            state.pending.append(scratch);
+            Ticket(state.group.clone())
+        })
+    }
+
+    /// Waits until a ticket's records are in the log.
+    ///
+    /// # Errors
+    /// The operating system's: the records are not in the log. The log stays usable; later records may succeed.
+    pub fn wait(&self, ticket: Ticket) -> io::Result<()> {
+        let mut state = self.lock();
+        loop {
+            if let Some(outcome) = ticket.0.outcome.get() {
+                return outcome.as_ref().copied().map_err(Failure::error);
+            }
+            state = self.lead_or_wait(state);
+        }
+    }
+
+    /// Logs records: [`Wal::enqueue`], then [`Wal::wait`].
+    ///
+    /// # Errors
+    /// As [`Wal::wait`].
+    pub fn log(&self, records: &Records) -> io::Result<()> {
+        let ticket = self.enqueue(records);
+        self.wait(ticket)
+    }
+
+    /// Writes what is pending, then makes all that was written durable. Others go on writing meanwhile.
+    ///
+    /// # Errors
+    /// The operating system's. What was acknowledged since the last sync may then be lost in a power cut.
+    pub fn sync(&self) -> io::Result<()> {
+        let mut state = self.lock();
+        let group = state.group.clone();
+        while !state.pending.records.is_empty() && group.outcome.get().is_none() {
+            state = self.lead_or_wait(state);
+        }
+        // A leader may still be at work on the group before; its file is then in the list of the next sync.
+        while state.writer.is_none() {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let unsynced = std::mem::take(&mut state.unsynced);
+        drop(state);
+        if unsynced.is_empty() {
+            return group.outcome.get().map_or(Ok(()), |outcome| outcome.as_ref().copied().map_err(Failure::error));
+        }
+        let synced = unsynced.iter().try_for_each(|file| file.sync()).and_then(|()| self.files.sync_folder(&self.folder));
+        if let Err(error) = synced {
+            // The kernel may have dropped the pages it could not write, so trying again could only seem to succeed.
+            self.lock().sync_failed = true;
+            return Err(error);
+        }
+        group.outcome.get().map_or(Ok(()), |outcome| outcome.as_ref().copied().map_err(Failure::error))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does what is to be done next for anybody who waits: writes the pending group, or waits for whoever writes.
+    fn lead_or_wait<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let Some(mut writer) = state.writer.take() else {
+            return self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        };
+        let spare = std::mem::take(&mut state.spare);
+        let mut taken = std::mem::replace(&mut state.pending, spare);
+        let group = std::mem::take(&mut state.group);
+        let sync_failed = std::mem::take(&mut state.sync_failed);
+        drop(state);
+
+        let mut finished = Vec::new();
+        if sync_failed {
+            writer.output = Output::Damaged { full_disk: false };
+        }
+        let written = writer.write(self, &taken, &mut finished);
+
+        taken.clear();
+        let mut state = self.lock();
+        if written.is_ok() && self.options.durability == Durability::Interval
+            && let Output::Open { to_sync, .. } = &writer.output
+        {
+            finished.push(to_sync.clone());
+        }
+        for file in finished {
+            if !state.unsynced.iter().any(|known| Arc::ptr_eq(known, &file)) {
+                state.unsynced.push(file);
+            }
+        }
+        state.segment = writer.index;
+        state.spare = taken;
+        state.writer = Some(writer);
+        let outcome = group.outcome.set(written.map_err(|error| Failure::of(&error)));
+        debug_assert!(outcome.is_ok(), "a group has one leader");
+        self.changed.notify_all();
+        state
+    }
+}
+
+impl Drop for Wal {
+    /// Writes what nobody waited for; the owner has synced before if that matters to it.
+    fn drop(&mut self) {
+        let state = self.lock();
+        if !state.pending.records.is_empty() && state.writer.is_some() {
+            drop(self.lead_or_wait(state));
+        }
+    }
+}
+
+impl Writer {
+    /// Writes a group. `finished` gets the segments that were left behind on the way, to be synced.
+    fn write(&mut self, wal: &Wal, pending: &Pending, finished: &mut Vec<Arc<dyn File>>) -> io::Result<()> {
+        if pending.records.is_empty() {
+            return Ok(());
+        }
+        if let Output::Damaged { full_disk } = self.output {
+            self.recover(wal, full_disk)?;
+        }
+        let len_max: usize = pending.slices().map(|(_, data)| page::record_len_max(data.len())).sum();
+        if self.good_len > 0 && self.good_len + len_max as u64 > wal.options.segment_bytes_max {
+            self.roll(wal, finished)?;
+        }
+        self.framed.clear();
+        for (flags, data) in pending.slices() {
+            page::put_record(&mut self.framed, self.good_len, flags, data);
+        }
+        let Output::Open { file, .. } = &mut self.output else { return Err(io::ErrorKind::Other.into()) };
+        let mut written = file.append(&self.framed);
+        if written.is_ok() && wal.options.durability == Durability::EachWrite {
+            written = file.sync();
+        }
+        match written {
+            Ok(()) => self.good_len += self.framed.len() as u64,
+            Err(ref error) => self.output = Output::Damaged { full_disk: is_full(error) },
+        }
+        written
+    }
+
+    /// Fills up the last page and begins the next segment.
+    fn roll(&mut self, wal: &Wal, finished: &mut Vec<Arc<dyn File>>) -> io::Result<()> {
+        let filling = page::filling_len(self.good_len);
+        let Output::Open { file, to_sync } = &mut self.output else { return Err(io::ErrorKind::Other.into()) };
+        let mut filled = file.append(&[0; page::PAGE_LEN][..filling]);
+        if filled.is_ok() && wal.options.durability == Durability::EachWrite {
+            filled = file.sync();
+        }
+        if let Err(error) = filled {
+            self.output = Output::Damaged { full_disk: is_full(&error) };
+            return Err(error);
+        }
+        self.good_len += filling as u64;
+        let left_behind = to_sync.clone();
+        self.begin_next(wal)?;
+        finished.push(left_behind);
+        Ok(())
+    }
+
+    fn begin_next(&mut self, wal: &Wal) -> io::Result<()> {
+        let next = SegmentIndex(self.index.0.checked_add(1).ok_or(io::ErrorKind::Other)?);
+        self.output = open_new(&*wal.files, &wal.folder, next)?;
+        self.index = next;
+        self.good_len = 0;
+        if wal.options.durability == Durability::EachWrite {
+            wal.files.sync_folder(&wal.folder)?;
+        }
+        Ok(())
+    }
+
+    /// Cuts the damaged tail. A full disk is no fault of the file's, so it is written on; else a new segment begins,
+    /// unless the old one is empty: a disk that fails every write must not be filled with empty files.
+    fn recover(&mut self, wal: &Wal, full_disk: bool) -> io::Result<()> {
+        let file = wal.files.open_cut(&self.index.path(&wal.folder), self.good_len)?;
+        let to_sync: Arc<dyn File> = Arc::from(file.duplicate()?);
+        // The cut has to be durable before later records are, else a power cut could leave the tail in between.
+        file.sync()?;
+        if full_disk || self.good_len == 0 {
+            self.output = Output::Open { file, to_sync };
+            return Ok(());
+        }
+        self.begin_next(wal)
+    }
+}
+
+impl Pending {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.records.clear();
+    }
+
+    fn add(&mut self, snappy: &mut snap::raw::Encoder, compression: Compression, record: &[u8]) {
+        let start = self.bytes.len();
+        if compression == Compression::Snappy {
+            self.bytes.resize(start + snap::raw::max_compress_len(record.len()), 0);
+            if let Ok(len) = snappy.compress(record, &mut self.bytes[start..])
+                && len < record.len()
+            {
+                self.bytes.truncate(start + len);
+                self.records.push(PendingRecord { end: self.bytes.len(), flags: page::SNAPPY });
+                return;
+            }
+            self.bytes.truncate(start);
+        }
+        self.bytes.extend_from_slice(record);
+        self.records.push(PendingRecord { end: self.bytes.len(), flags: 0 });
+    }
+
+    fn append(&mut self, other: &Self) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.records.extend(other.records.iter().map(|record| PendingRecord { end: start + record.end, flags: record.flags }));
+    }
+
+    fn slices(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        let starts = std::iter::once(0).chain(self.records.iter().map(|record| record.end));
+        starts.zip(&self.records).map(|(start, record)| (record.flags, &self.bytes[start..record.end]))
+    }
+}
+
+fn open_new(files: &dyn Files, folder: &Path, index: SegmentIndex) -> io::Result<Output> {
+    let path = index.path(folder);
+    let file = match files.create_new(&path) {
+        // The number is above all that there were at the start: an attempt of this run failed after creating it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => files.open_cut(&path, 0)?,
+        other => other?,
+    };
+    let to_sync = Arc::from(file.duplicate()?);
+    Ok(Output::Open { file, to_sync })
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
