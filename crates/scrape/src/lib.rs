@@ -5,9 +5,17 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cache;
 pub mod counters;
+pub mod fetch;
+pub mod gzip;
+pub mod labels;
 pub mod manager;
+pub mod metadata;
+pub mod schedule;
 pub mod snapshot;
+pub mod state;
+pub mod target;
 
 pub use counters::{CounterValues, IntervalLength, PoolCounters, Stats};
 pub use manager::{ApplyError, Manager, Options};
