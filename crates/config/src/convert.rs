@@ -127,8 +127,7 @@ pub(crate) fn relabel_rule(record: &Record, name_scheme: &str) -> Result<Rule, S
     let spec = RuleSpec {
         source_labels: record.has("source_labels").then(|| record.strings("source_labels").map(str::to_owned).collect()),
         separator: text("separator"),
-        // Some actions refuse a regex that is written out even if it is the default.
-        regex: if record.line_of("regex") > 0 { text("regex") } else { None },
+        regex: record.has("regex").then(|| record.str("regex").to_owned()),
         modulus: record.uint("modulus"),
         target_label: text("target_label"),
         replacement: text("replacement"),

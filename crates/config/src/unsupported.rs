@@ -101,7 +101,9 @@ fn in_config(record: &Record, found: &mut Vec<Unsupported>) {
         note(record, list, list, !record.list(list).is_empty(), None, found);
     }
     note(record, "tracing", "tracing", record.has("tracing"), None, found);
-    note(record, "otlp", "otlp", record.line_of("otlp") > 0, None, found);
+    // The printed configuration always has this section, and must load again.
+    let custom_otlp = record.record("otlp").is_some_and(|otlp| crate::decode::defaults(otlp.table).as_ref() != Ok(otlp));
+    note(record, "otlp", "otlp", custom_otlp, None, found);
     if let Some(global) = record.record("global") {
         for flag in ["scrape_native_histograms", "convert_classic_histograms_to_nhcb"] {
             note(global, flag, &format!("global.{flag}"), global.bool(flag), None, found);

@@ -2,7 +2,7 @@
 
 use model::Millis;
 
-use crate::schema::Table;
+use crate::schema::{Omit, Table};
 
 /// A value of a type of the schema.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +34,11 @@ impl Value {
             Self::Str(value) => value.is_empty(),
             Self::List(items) => items.is_empty(),
             Self::Map(entries) => entries.is_empty(),
-            Self::Record(record) => record.values.iter().all(|entry| entry.value.is_zero()),
+            // A pointer of Go's is zero only if it is nil.
+            Self::Record(record) => record.table.all_fields().all(|field| match field.omit {
+                Omit::Unset => !record.has(field.name),
+                Omit::Empty | Omit::Never => record.get(field.name).is_zero(),
+            }),
         }
     }
 }

@@ -130,7 +130,8 @@ static RELABEL: Table = Table {
     fields: &[&[
         field("source_labels", List(&LABEL_NAME)),
         field("separator", Str).default(";").always(),
-        field("regex", Checked("string", check_regex)).default("(.*)"),
+        // Without a default: a regex that is written out counts as a field even if it is the default's text.
+        field("regex", Checked("string", check_regex)).unless_unset(),
         field("modulus", Uint),
         field("target_label", Str),
         field("replacement", Str).default("$1").always(),
@@ -482,6 +483,9 @@ fn check_action(action: &str) -> Result<(), String> {
 fn check_relabel(rule: &mut Record) -> Result<(), String> {
     let action = rule.str("action").to_lowercase();
     rule.set("action", Value::Str(action));
+    if rule.line_of("regex") > 0 {
+        rule.set_if_null("regex", &Value::Str(String::new()));
+    }
     Ok(())
 }
 
