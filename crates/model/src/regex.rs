@@ -1,6 +1,11 @@
 //! Go's RE2 syntax on Rust's `regex`, fully anchored, and what a matcher can know without running it.
 
+mod shape;
+mod translate;
+
+use shape::{Exact, Shape};
 use std::fmt;
+use translate::{Translated, translate};
 
 /// The text is not a regular expression; the message is Go's where we know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,18 +18,29 @@ impl fmt::Display for RegexError {
 }
 impl std::error::Error for RegexError {}
 
+/// Groups within groups beyond this are refused; keeps the engine's own recursion shallow.
+const DEPTH_MAX: usize = 120;
+/// What the engine may make of one expression, in bytes.
+const PROGRAM_BYTES_MAX: usize = 64 << 20;
+
 /// A regular expression that has to match the whole text; `.` matches a newline too (`^(?s:…)$`).
 #[derive(Clone, Debug)]
 pub struct AnchoredRegex {
     regex: regex::Regex,
+    /// By group, empty if unnamed. The engine sees no names, as Go lets several groups share one.
+    names: Vec<String>,
+    shape: Shape,
 }
 
 impl AnchoredRegex {
+    /// As in a matcher: the pattern has to be complete by itself.
+    ///
     /// # Errors
     /// When `pattern` is not RE2 syntax.
     pub fn new(pattern: &str) -> Result<Self, RegexError> {
-        let regex = regex::Regex::new(&format!("^(?s:{pattern})$")).map_err(|e| RegexError(e.to_string()))?;
-        Ok(Self { regex })
+        let mut translated = translate(pattern, true)?;
+        translated.pattern = format!("^(?:{})$", translated.pattern);
+        Self::compile(pattern, translated)
     }
 
     /// As Prometheus compiles the expressions of relabel rules and `label_replace`: the pattern is
@@ -33,7 +49,19 @@ impl AnchoredRegex {
     /// # Errors
     /// When it is not RE2 syntax.
     pub fn new_wrapped(pattern: &str) -> Result<Self, RegexError> {
-        Self::new(pattern)
+        let wrapped = format!("^(?s:{pattern})$");
+        Self::compile(&wrapped, translate(&wrapped, false)?)
+    }
+
+    fn compile(go: &str, translated: Translated) -> Result<Self, RegexError> {
+        let Translated { pattern, names } = translated;
+        let too_large = || translate::error("expression too large", go);
+        let nesting = 8 * DEPTH_MAX as u32;
+        let mut parser = regex_syntax::ParserBuilder::new().nest_limit(nesting).build();
+        let hir = parser.parse(&pattern).map_err(|_| too_large())?;
+        let mut builder = regex::RegexBuilder::new(&pattern);
+        let regex = builder.nest_limit(nesting).size_limit(PROGRAM_BYTES_MAX).build().map_err(|_| too_large())?;
+        Ok(Self { regex, names, shape: shape::shape(&hir) })
     }
 
     /// Group 0 is the whole of `text`; `None` if it does not match.
@@ -43,23 +71,57 @@ impl AnchoredRegex {
 
     /// Does the whole of `text` match?
     pub fn matches(&self, text: &str) -> bool {
-        self.regex.is_match(text)
+        let shape = &self.shape;
+        match shape.exact {
+            Some(Exact::Literals) => {
+                let literals = shape.literals.as_deref().unwrap_or_default();
+                literals.binary_search_by(|literal| literal.as_str().cmp(text)).is_ok()
+            }
+            Some(Exact::Affixes { between_min }) => {
+                text.len() >= shape.prefix.len() + shape.suffix.len() + between_min
+                    && text.starts_with(&shape.prefix)
+                    && text.ends_with(&shape.suffix)
+            }
+            Some(Exact::Contains { before_min, after_min }) => holds(text, &shape.contains, before_min, after_min),
+            None => text.starts_with(&shape.prefix) && text.ends_with(&shape.suffix) && self.regex.is_match(text),
+        }
     }
 
-    /// The compiled expression, for captures; group 0 is the whole text.
+    /// The compiled expression, for captures; group 0 is the whole text. Its groups have no names:
+    /// [`expand`] knows them.
     pub fn compiled(&self) -> &regex::Regex {
         &self.regex
     }
 
     /// All texts that match, if they are few and known (`a|b|c[12]`); sorted, each once.
     pub fn literals(&self) -> Option<&[String]> {
-        None
+        self.shape.literals.as_deref()
     }
 
     /// A text that every match starts with; empty if none is known.
     pub fn prefix(&self) -> &str {
-        ""
+        &self.shape.prefix
     }
+
+    /// A text that every match ends with; empty if none is known.
+    pub fn suffix(&self) -> &str {
+        &self.shape.suffix
+    }
+
+    /// A text that every match holds, where neither [`Self::prefix`] nor [`Self::suffix`] is known;
+    /// empty if none is.
+    pub fn contains(&self) -> &str {
+        &self.shape.contains
+    }
+}
+
+/// Is `part` in `text` with at least so many characters before and after it (0 or 1 each)?
+fn holds(text: &str, part: &str, before_min: usize, after_min: usize) -> bool {
+    let first_len = text.chars().next().map_or(0, char::len_utf8);
+    let last_len = text.chars().next_back().map_or(0, char::len_utf8);
+    let start = if before_min == 0 { 0 } else { first_len };
+    let end = if after_min == 0 { text.len() } else { text.len() - last_len };
+    text.len() >= part.len() + before_min + after_min && text.get(start..end).is_some_and(|inner| inner.contains(part))
 }
 
 /// Fills `captures` of `regex` into `template` by Go's rules: `$1`, `${1}`, `$name`, `${name}`, `$$`;
@@ -100,8 +162,200 @@ fn group<'t>(regex: &AnchoredRegex, captures: &regex::Captures<'t>, name: &str) 
     let found = if is_number {
         name.parse().ok().and_then(|index| captures.get(index))
     } else {
-        let mut named = regex.compiled().capture_names().enumerate().filter(|(_, n)| *n == Some(name));
+        let mut named = regex.names.iter().enumerate().filter(|(_, n)| *n == name);
         named.find_map(|(index, _)| captures.get(index))
     };
     found.map_or("", |found| found.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[track_caller]
+    fn check(pattern: &str, matching: &[&str], other: &[&str]) {
+        for regex in [AnchoredRegex::new(pattern).unwrap(), AnchoredRegex::new_wrapped(pattern).unwrap()] {
+            for text in matching {
+                assert!(regex.matches(text), "{pattern} on {text:?} ({})", regex.compiled());
+                assert!(regex.compiled().is_match(text), "{pattern} on {text:?} ({})", regex.compiled());
+            }
+            for text in other {
+                assert!(!regex.matches(text), "{pattern} on {text:?} ({})", regex.compiled());
+                assert!(!regex.compiled().is_match(text), "{pattern} on {text:?} ({})", regex.compiled());
+            }
+        }
+    }
+
+    #[test]
+    fn go_syntax() {
+        check("", &[""], &["a"]);
+        check("a.c", &["abc", "a\nc", "aéc"], &["ac", "xabc", "abc\n"]);
+        check(r"\Qa.b*\E+", &["a.b*", "a.b***"], &["axb"]);
+        check("a{,2}", &["a{,2}"], &["a", "aa"]);
+        check("a{", &["a{"], &["a"]);
+        check("{", &["{"], &[""]);
+        check("a{2}b{1,}c{0,1}", &["aab", "aabbc"], &["ab"]);
+        check("[a[b]", &["a", "[", "b"], &["]"]);
+        check("[a&&b]", &["a", "&", "b"], &["c"]);
+    }
+
+    #[test]
+    fn go_classes() {
+        check("[]a]+", &["]", "a]"], &["b"]);
+        check("[^]a]", &["b", "\n"], &["]"]);
+        check("[a-]", &["a", "-"], &["b"]);
+        check(r"[\d\-x]", &["1", "-", "x"], &["٣"]);
+        check(r"\d+", &["12"], &["٣"]);
+        check(r"\w\W\S\s\D", &["aéb x"], &["éaa a"]);
+        check(r"\s", &["\t"], &["\u{b}", "\u{a0}"]);
+        check("[[:alpha:][:^word:]]", &["a", "-"], &["1", "_"]);
+        check(r"\pL\p{Greek}\P{Greek}[\p{^L}]", &["aαa1"], &["1αa1", "aαaa"]);
+        check(r"\x41\x{1F600}\101\07\a", &["A\u{1f600}A\u{7}\u{7}"], &["A"]);
+        check(r"\_\-\/", &["_-/"], &[]);
+        check(r".*\bfoo\b.*", &["a foo b", "éfoo"], &["afoo"]);
+        check(r"a\Bb", &["ab"], &["a"]);
+    }
+
+    #[test]
+    fn go_flags_and_groups() {
+        check("(?i)abc", &["ABC", "aBc"], &["abd"]);
+        check("(?i:a)b", &["Ab"], &["AB"]);
+        check("a(?i)b|c", &["aB", "C"], &["A"]);
+        check("(?-s).", &["a"], &["\n"]);
+        check("(?-s:.)(?s).", &["a\n"], &["\na"]);
+        check("(?U)a+", &["aaa"], &[]);
+        check("(?ii)a(?)b", &["ab", "AB"], &[]);
+        check("a(?i)*", &["aaa"], &["A"]);
+        check("(?P<x>a)(?<x>b)", &["ab"], &[]);
+        check("(?m)^a$", &["a"], &["a\nb"]);
+        check("$*bar", &["bar"], &["foo-bar"]);
+        check("(a|b)*?c", &["abc", "c"], &["d"]);
+    }
+
+    #[track_caller]
+    fn check_error(pattern: &str, want: &str) {
+        assert_eq!(AnchoredRegex::new(pattern).unwrap_err().0, format!("error parsing regexp: {want}"));
+    }
+
+    #[test]
+    fn go_messages() {
+        check_error("a**", "invalid nested repetition operator: `**`");
+        check_error("a{2}{3}", "invalid nested repetition operator: `{2}{3}`");
+        check_error("*a", "missing argument to repetition operator: `*`");
+        check_error("(|*)", "missing argument to repetition operator: `*`");
+        check_error("(a", "missing closing ): `(a`");
+        check_error("a)", "unexpected ): `a)`");
+        check_error("[a", "missing closing ]: `[a`");
+        check_error("[z-a]", "invalid character class range: `z-a`");
+        check_error("[[:foo:]]", "invalid character class range: `[:foo:]`");
+        check_error(r"\p{Nope}", r"invalid character class range: `\p{Nope}`");
+        check_error(r"\1", r"invalid escape sequence: `\1`");
+        check_error(r"\C", r"invalid escape sequence: `\C`");
+        check_error(r"\Z", r"invalid escape sequence: `\Z`");
+        check_error(r"\y", r"invalid escape sequence: `\y`");
+        check_error(r"a\", "trailing backslash at end of expression: ``");
+        check_error("a{1001}", "invalid repeat count: `{1001}`");
+        check_error("a{2,1}", "invalid repeat count: `{2,1}`");
+        check_error("(a{100}){100}", "invalid repeat count: `{100}`");
+        check_error("(?=a)", "invalid or unsupported Perl syntax: `(?=`");
+        check_error("(?i-)", "invalid or unsupported Perl syntax: `(?i-)`");
+        check_error("(?P<a b>c)", "invalid named capture: `(?P<a b>`");
+        assert_eq!(AnchoredRegex::new_wrapped("(a").unwrap_err().0, "error parsing regexp: missing closing ): `^(?s:(a)$`");
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let deep = |depth: usize| format!("{}a{}", "(".repeat(depth), ")*".repeat(depth));
+        assert!(AnchoredRegex::new(&deep(DEPTH_MAX)).is_ok());
+        assert!(AnchoredRegex::new(&deep(100_000)).is_err());
+    }
+
+    #[test]
+    fn shapes() {
+        let of = |pattern: &str| AnchoredRegex::new(pattern).unwrap();
+        let literals = |pattern: &str| of(pattern).literals().map(|all| all.join(","));
+        assert_eq!(literals("b|a|c[12]"), Some("a,b,c1,c2".into()));
+        assert_eq!(literals("(?i)ab"), Some("AB,Ab,aB,ab".into()));
+        assert_eq!(literals("x?(y|z){2}"), Some("xyy,xyz,xzy,xzz,yy,yz,zy,zz".into()));
+        assert_eq!(literals("a|"), Some(",a".into()));
+        assert_eq!(literals("a.*"), None);
+        assert_eq!(literals(r"a\b"), None);
+        assert_eq!(literals("[a-z]{2}"), None);
+        let affixes = |pattern: &str| (of(pattern).prefix().to_owned(), of(pattern).suffix().to_owned());
+        assert_eq!(affixes("ab.*cd"), ("ab".into(), "cd".into()));
+        assert_eq!(affixes("(abx|aby).+"), ("ab".into(), String::new()));
+        assert_eq!(affixes("a(bc)+d?"), ("abc".into(), String::new()));
+        assert_eq!(affixes(".*(é|è)x"), (String::new(), "x".into()));
+        assert_eq!(of(".*foo.*").contains(), "foo");
+        assert_eq!(of(".*foo.*[0-9]").contains(), "foo");
+    }
+
+    #[test]
+    fn templates() {
+        let regex = AnchoredRegex::new("(?P<n>a)(b)?(?P<n>c)").unwrap();
+        let captures = regex.captures("ac").unwrap();
+        for (template, want) in [
+            ("$1", "a"),
+            ("${1}x", "ax"),
+            ("$1x", ""),
+            ("$1_x", ""),
+            ("$0-$2-$9", "ac--"),
+            ("$n${n}", "aa"),
+            ("$$1", "$1"),
+            ("$", "$"),
+            ("a$-b", "a$-b"),
+            ("${", "${"),
+            ("${1", "${1"),
+            ("${}", "${}"),
+            ("$01", ""),
+        ] {
+            assert_eq!(expand(&regex, template, &captures), want, "{template}");
+        }
+    }
+
+    fn pattern() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            "[abé]{0,3}",
+            Just(".*".to_owned()),
+            Just(".+".to_owned()),
+            Just("[ab]".to_owned()),
+            Just("(?i:a)".to_owned()),
+            Just(r"\b".to_owned()),
+            Just("[^a]".to_owned()),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 1..4).prop_map(|all| all.concat()),
+                proptest::collection::vec(inner.clone(), 2..4).prop_map(|all| format!("({})", all.join("|"))),
+                (inner, "[*+?]|[{][0-2],3[}]").prop_map(|(inner, operator)| format!("({inner}){operator}")),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn fast_paths_agree_with_the_engine(pattern in pattern(), texts in proptest::collection::vec("[abAé\n]{0,5}", 1..20)) {
+            let regex = AnchoredRegex::new(&pattern).unwrap();
+            for text in &texts {
+                let want = regex.compiled().is_match(text);
+                prop_assert_eq!(regex.matches(text), want, "{} on {:?}", pattern, text);
+                if want {
+                    prop_assert!(text.starts_with(regex.prefix()) && text.ends_with(regex.suffix()) && text.contains(regex.contains()));
+                    prop_assert!(regex.literals().is_none_or(|all| all.contains(text)));
+                }
+            }
+            for literal in regex.literals().unwrap_or_default() {
+                prop_assert!(regex.compiled().is_match(literal), "{} on {:?}", pattern, literal);
+            }
+        }
+
+        #[test]
+        fn any_text_compiles_or_is_refused_as_such(pattern in r"[\\\[\](){}^$|?*+.,:<>P\-a-z0-9&é]{0,16}") {
+            if let Err(error) = AnchoredRegex::new(&pattern) {
+                prop_assert!(!error.0.contains("too large"), "{}", error);
+            }
+        }
+    }
 }
