@@ -5,6 +5,7 @@ pub mod engine;
 pub mod functions;
 mod lexer;
 pub mod parser;
+mod plan;
 pub mod prettier;
 mod printer;
 

@@ -1,23 +1,51 @@
 //! The engine: an expression, a store and a time in; a value out.
+//!
+//! All steps of a query are evaluated together, series by series: each series is decoded once
+//! into a column, functions slide over it, and what comes out is a column of step results.
+//! Nothing is evaluated step by step.
+//!
+//! # Invariants
+//! - The bits of an answer do not depend on the number of threads: values are added up in series order.
+//! - What is held is charged to the query; past `max_samples` it fails instead of growing.
 
+mod aggregate;
+mod annotations;
 pub mod api;
+mod binary;
+mod context;
+mod date;
+mod eval;
+mod histogram;
+mod kahan;
+mod relabel;
+mod source;
+mod vector;
+mod window;
 
 pub use api::{Control, EngineOptions, MatrixSeries, QueryError, QueryResult, QueryStats, Value, VectorSample};
 
-use crate::ast::Expr;
-use model::{Millis, Timestamp};
+use crate::ast::{Expr, ValueType};
+use crate::plan::{Kind, Plan, Planner};
+use context::Context;
+use eval::{Evaluator, nameless};
+use model::{Labels, Millis, Timestamp};
+use source::Materialised;
 use storage::Queryable;
+use vector::{Grid, Head};
 
 /// Evaluates queries. Shared by all threads that ask.
 #[derive(Debug)]
 pub struct Engine {
     options: EngineOptions,
+    /// `None` if the threads could not be started: then rayon's own pool has to do.
+    pool: Option<rayon::ThreadPool>,
 }
 
 impl Engine {
     /// An engine with these options.
     pub fn new(options: EngineOptions) -> Self {
-        Self { options }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).thread_name(|i| format!("query-{i}")).build().ok();
+        Self { options, pool }
     }
 
     /// Its options.
@@ -30,16 +58,125 @@ impl Engine {
     /// # Errors
     /// See [`QueryError`].
     pub fn instant(&self, store: &dyn Queryable, expr: &Expr, time: Timestamp, control: &Control) -> Result<QueryResult, QueryError> {
-        let _ = (store, expr, time, control);
-        Err(QueryError::Execution("not evaluated".into()))
+        let plan = self.plan(expr, time, time)?;
+        self.run(store, control, |ctx| instant_value(Evaluator::new(ctx), &plan, time))
     }
 
     /// The expression's values at `start`, `start + step`, … up to `end`.
     ///
     /// # Errors
     /// See [`QueryError`]; an expression that is neither a scalar nor an instant vector is one.
-    pub fn range(&self, store: &dyn Queryable, expr: &Expr, start: Timestamp, end: Timestamp, step: Millis, control: &Control) -> Result<QueryResult, QueryError> {
-        let _ = (store, expr, start, end, step, control);
-        Err(QueryError::Execution("not evaluated".into()))
+    pub fn range(
+        &self,
+        store: &dyn Queryable,
+        expr: &Expr,
+        start: Timestamp,
+        end: Timestamp,
+        step: Millis,
+        control: &Control,
+    ) -> Result<QueryResult, QueryError> {
+        let plan = self.plan(expr, start, end)?;
+        if !matches!(plan.value_type, ValueType::Scalar | ValueType::Vector) {
+            let got = plan.value_type.documented();
+            return Err(QueryError::Execution(format!(
+                "invalid expression type {got:?} for range query, must be Scalar or instant Vector"
+            )));
+        }
+        let grid = Grid::range(start.0, end.0, step.0);
+        self.run(store, control, |ctx| range_value(Evaluator::new(ctx), &plan, grid))
     }
+
+    fn plan(&self, expr: &Expr, start: Timestamp, end: Timestamp) -> Result<Plan, QueryError> {
+        let planner = Planner { start, end };
+        planner.plan(expr).map_err(QueryError::Execution)
+    }
+
+    fn run(
+        &self,
+        store: &dyn Queryable,
+        control: &Control,
+        evaluate: impl FnOnce(&Context<'_>) -> Result<Value, QueryError> + Send,
+    ) -> Result<QueryResult, QueryError> {
+        let ctx = Context::new(store, &self.options, control);
+        let value = match &self.pool {
+            Some(pool) => pool.install(|| evaluate(&ctx))?,
+            None => evaluate(&ctx)?,
+        };
+        let stats = ctx.stats();
+        let (warnings, infos) = ctx.into_annotations();
+        Ok(QueryResult { value, warnings, infos, stats })
+    }
+}
+
+fn instant_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, time: Timestamp) -> Result<Value, QueryError> {
+    let grid = Grid::instant(time.0);
+    match plan.value_type {
+        ValueType::String => match &plan.kind {
+            Kind::String(s) => Ok(Value::String { t: time, s: s.clone() }),
+            _ => Err(QueryError::Execution("no expression but a literal is a string".into())),
+        },
+        ValueType::Scalar => {
+            let v = evaluator.scalar(plan, grid)?.first().copied().unwrap_or(model::value::NORMAL_NAN);
+            Ok(Value::Scalar { t: time, v })
+        }
+        ValueType::Vector => {
+            let done = final_names(evaluator, evaluator.materialised(plan, grid)?)?;
+            let mut samples: Vec<VectorSample> =
+                done.series.into_iter().map(|s| VectorSample { labels: s.head.labels, t: time, v: s.steps.values[0] }).collect();
+            if !plan.keeps_order() {
+                samples.sort_by(|a, b| a.labels.cmp(&b.labels));
+            }
+            Ok(Value::Vector(samples))
+        }
+        ValueType::Matrix => {
+            let Kind::Windows(windows) = &plan.kind else {
+                return Err(QueryError::Execution("no expression but a selector or subquery is a range vector".into()));
+            };
+            let mut series: Vec<MatrixSeries> = evaluator
+                .raw_windows(windows, time.0)?
+                .into_iter()
+                .map(|(head, points)| MatrixSeries { labels: final_labels(&head), points })
+                .collect();
+            series.sort_by(|a, b| a.labels.cmp(&b.labels));
+            if series.windows(2).any(|pair| pair[0].labels == pair[1].labels) {
+                return Err(source::same_labelset());
+            }
+            Ok(Value::Matrix(series))
+        }
+    }
+}
+
+fn range_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, grid: Grid) -> Result<Value, QueryError> {
+    if plan.value_type == ValueType::Scalar {
+        let values = evaluator.scalar(plan, grid)?;
+        let points: Vec<(i64, f64)> = values.into_iter().enumerate().map(|(i, v)| (grid.time(i), v)).collect();
+        let series = if points.is_empty() { Vec::new() } else { vec![MatrixSeries { labels: Labels::empty(), points }] };
+        return Ok(Value::Matrix(series));
+    }
+    let done = final_names(evaluator, evaluator.materialised(plan, grid)?)?;
+    let mut series: Vec<MatrixSeries> = done
+        .series
+        .into_iter()
+        .map(|s| {
+            let points = s.steps.present.iter().map(|step| (grid.time(step), s.steps.values[step])).collect();
+            MatrixSeries { labels: s.head.labels, points }
+        })
+        .collect();
+    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(Value::Matrix(series))
+}
+
+/// Takes away the names that were to go at the end.
+fn final_names<'c>(evaluator: Evaluator<'c>, mut done: Materialised<'c>) -> Result<Materialised<'c>, QueryError> {
+    if evaluator.ctx.options.delayed_name_removal {
+        for series in &mut done.series {
+            series.head.labels = final_labels(&series.head);
+        }
+    }
+    done.merge_same_labels()?;
+    Ok(done)
+}
+
+fn final_labels(head: &Head) -> Labels {
+    if head.drop_name { nameless(&head.labels) } else { head.labels.clone() }
 }

@@ -1,0 +1,472 @@
+//! Aggregations: groups from labels first, then series stream through in series order, so that
+//! no aggregation but `quantile` holds more than its groups.
+
+use super::api::QueryError;
+use super::eval::Evaluator;
+use super::kahan::Kahan;
+use super::source::{Materialised, Source};
+use super::vector::{Grid, Head, Presence, StepSeries, Steps};
+use super::window;
+use crate::ast::AggregateOp;
+use crate::plan::{Aggregation, Kind, Plan};
+use model::labels::METRIC_NAME;
+use model::{Labels, LabelsBuilder};
+use std::collections::HashMap;
+
+/// An aggregation at all steps.
+pub(crate) fn aggregate<'c>(
+    evaluator: Evaluator<'c>,
+    aggregation: &'c Aggregation,
+    input: &'c Plan,
+    parameter: Option<&'c Plan>,
+    grid: Grid,
+) -> Result<Source<'c>, QueryError> {
+    let op = aggregation.op;
+    if let (AggregateOp::CountValues, Some(Plan { kind: Kind::String(label), .. })) = (op, parameter) {
+        return count_values(evaluator, aggregation, input, label, grid);
+    }
+    let numbers = match parameter {
+        Some(parameter) => evaluator.scalar(parameter, grid)?,
+        None => Vec::new(),
+    };
+    let source = evaluator.vector(input, grid)?;
+    match op {
+        AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK | AggregateOp::LimitRatio => {
+            return ranked(evaluator, aggregation, source, &numbers, grid);
+        }
+        AggregateOp::Quantile => {
+            if let Some(parameter) = parameter {
+                annotate_quantiles(evaluator, &numbers, parameter);
+            }
+        }
+        _ => {}
+    }
+    let groups = Groups::of(aggregation, source.heads.iter().map(|h| &h.labels));
+    let _held = evaluator.ctx.charge(groups.labels.len() * grid.count * 2)?;
+    let mut states: Vec<State> = groups.labels.iter().map(|_| State::new(op, grid.count)).collect();
+    let mut drops = vec![false; groups.labels.len()];
+    source.for_each(evaluator.ctx, |i, steps| {
+        let group = groups.of_series[i];
+        drops[group] |= source.heads[i].drop_name && !steps.present.is_none();
+        if op == AggregateOp::Quantile {
+            // The one aggregation that keeps all its input until the end.
+            states[group].buffered += steps.present.count();
+        }
+        states[group].add(&steps);
+        Ok(())
+    })?;
+    drop(source);
+    let mut series = Vec::with_capacity(states.len());
+    for ((labels, state), drop_name) in groups.labels.into_iter().zip(states).zip(drops) {
+        series.push(StepSeries { head: Head { labels, drop_name }, steps: state.finish(&numbers) });
+    }
+    Ok(Materialised::from_series(series, evaluator.ctx)?.into_source(grid.count))
+}
+
+fn annotate_quantiles(evaluator: Evaluator<'_>, numbers: &[f64], parameter: &Plan) {
+    let min = numbers.iter().copied().filter(|n| !n.is_nan()).fold(f64::INFINITY, f64::min);
+    let max = numbers.iter().copied().filter(|n| !n.is_nan()).fold(f64::NEG_INFINITY, f64::max);
+    evaluator.ctx.annotate(|a| {
+        if numbers.iter().any(|n| n.is_nan()) {
+            a.invalid_quantile(f64::NAN, parameter.span);
+        }
+        if max > 1.0 {
+            a.invalid_quantile(max, parameter.span);
+        }
+        if min < 0.0 {
+            a.invalid_quantile(min, parameter.span);
+        }
+    });
+}
+
+/// Which series belong together.
+struct Groups {
+    /// In order of first appearance.
+    labels: Vec<Labels>,
+    of_series: Vec<usize>,
+}
+
+impl Groups {
+    fn of<'a>(aggregation: &Aggregation, series: impl Iterator<Item = &'a Labels>) -> Self {
+        let mut labels = Vec::new();
+        let mut by_labels: HashMap<Labels, usize> = HashMap::new();
+        let of_series = series
+            .map(|l| {
+                let key = group_labels(aggregation, l);
+                *by_labels.entry(key).or_insert_with_key(|key| {
+                    labels.push(key.clone());
+                    labels.len() - 1
+                })
+            })
+            .collect();
+        Self { labels, of_series }
+    }
+}
+
+/// What grouping leaves of a label set.
+fn group_labels(aggregation: &Aggregation, labels: &Labels) -> Labels {
+    let named = |name: &str| aggregation.grouping.binary_search_by(|g| g.as_str().cmp(name)).is_ok();
+    if aggregation.without {
+        Labels::from_sorted(labels.iter().filter(|(name, _)| *name != METRIC_NAME && !named(name)))
+    } else {
+        Labels::from_sorted(labels.iter().filter(|(name, _)| named(name)))
+    }
+}
+
+/// A group's running values at all steps.
+struct State {
+    op: AggregateOp,
+    seen: Presence,
+    /// Sum, extreme or sum of squares.
+    values: Vec<Kahan>,
+    counts: Vec<f64>,
+    /// The mean of `stddev`, or of `avg` from where its sum would overflow on.
+    means: Vec<f64>,
+    overflowed: Presence,
+    lists: Vec<Vec<f64>>,
+    buffered: usize,
+}
+
+impl State {
+    fn new(op: AggregateOp, steps: usize) -> Self {
+        let needs = |which: &[AggregateOp]| if which.contains(&op) { steps } else { 0 };
+        use AggregateOp as A;
+        Self {
+            op,
+            seen: Presence::none(steps),
+            values: vec![Kahan::default(); needs(&[A::Sum, A::Avg, A::Min, A::Max, A::Stddev, A::Stdvar])],
+            counts: vec![0.0; needs(&[A::Avg, A::Count, A::Stddev, A::Stdvar])],
+            means: vec![0.0; needs(&[A::Avg, A::Stddev, A::Stdvar])],
+            overflowed: Presence::none(needs(&[A::Avg])),
+            lists: vec![Vec::new(); needs(&[A::Quantile])],
+            buffered: 0,
+        }
+    }
+
+    /// Takes in one series.
+    fn add(&mut self, steps: &Steps) {
+        for step in steps.present.iter() {
+            let value = steps.values[step];
+            if !self.seen.get(step) {
+                self.seen.set(step);
+                self.begin(step, value);
+            } else {
+                self.next(step, value);
+            }
+        }
+    }
+
+    /// The first sample of a step.
+    #[inline]
+    fn begin(&mut self, step: usize, value: f64) {
+        match self.op {
+            AggregateOp::Sum | AggregateOp::Min | AggregateOp::Max => self.values[step].sum = value,
+            AggregateOp::Avg => {
+                self.values[step].sum = value;
+                self.counts[step] = 1.0;
+            }
+            AggregateOp::Count => self.counts[step] = 1.0,
+            AggregateOp::Stddev | AggregateOp::Stdvar => {
+                self.values[step].sum = if value.is_finite() { 0.0 } else { f64::NAN };
+                self.means[step] = value;
+                self.counts[step] = 1.0;
+            }
+            AggregateOp::Quantile => self.lists[step].push(value),
+            AggregateOp::Group
+            | AggregateOp::TopK
+            | AggregateOp::BottomK
+            | AggregateOp::CountValues
+            | AggregateOp::LimitK
+            | AggregateOp::LimitRatio => {}
+        }
+    }
+
+    #[inline]
+    fn next(&mut self, step: usize, value: f64) {
+        match self.op {
+            AggregateOp::Sum => self.values[step].add(value),
+            AggregateOp::Avg => self.next_average(step, value),
+            AggregateOp::Count => self.counts[step] += 1.0,
+            AggregateOp::Max => {
+                let extreme = &mut self.values[step].sum;
+                if *extreme < value || extreme.is_nan() {
+                    *extreme = value;
+                }
+            }
+            AggregateOp::Min => {
+                let extreme = &mut self.values[step].sum;
+                if *extreme > value || extreme.is_nan() {
+                    *extreme = value;
+                }
+            }
+            AggregateOp::Stddev | AggregateOp::Stdvar => {
+                self.counts[step] += 1.0;
+                let delta = value - self.means[step];
+                self.means[step] += delta / self.counts[step];
+                self.values[step].sum += delta * (value - self.means[step]);
+            }
+            AggregateOp::Quantile => self.lists[step].push(value),
+            AggregateOp::Group
+            | AggregateOp::TopK
+            | AggregateOp::BottomK
+            | AggregateOp::CountValues
+            | AggregateOp::LimitK
+            | AggregateOp::LimitRatio => {}
+        }
+    }
+
+    /// Sums as long as the sum does not overflow, then keeps a running mean.
+    fn next_average(&mut self, step: usize, value: f64) {
+        self.counts[step] += 1.0;
+        let count = self.counts[step];
+        if !self.overflowed.get(step) {
+            let mut sum = self.values[step];
+            sum.add(value);
+            if !sum.sum.is_infinite() {
+                self.values[step] = sum;
+                return;
+            }
+            self.overflowed.set(step);
+            self.means[step] = self.values[step].sum / (count - 1.0);
+            self.values[step].c /= count - 1.0;
+        }
+        let q = (count - 1.0) / count;
+        let mut mean = Kahan { sum: q * self.means[step], c: q * self.values[step].c };
+        mean.add(value / count);
+        self.means[step] = mean.sum;
+        self.values[step].c = mean.c;
+    }
+
+    fn finish(mut self, quantiles: &[f64]) -> Steps {
+        let mut out = Steps { values: vec![0.0; quantiles.len().max(self.steps())], present: Presence::default() };
+        for step in self.seen.iter() {
+            out.values[step] = match self.op {
+                AggregateOp::Sum => self.values[step].sum + self.values[step].c,
+                AggregateOp::Min | AggregateOp::Max => self.values[step].sum,
+                AggregateOp::Avg if self.overflowed.get(step) => self.means[step] + self.values[step].c,
+                AggregateOp::Avg => self.values[step].sum / self.counts[step] + self.values[step].c / self.counts[step],
+                AggregateOp::Count => self.counts[step],
+                AggregateOp::Stdvar => self.values[step].sum / self.counts[step],
+                AggregateOp::Stddev => (self.values[step].sum / self.counts[step]).sqrt(),
+                AggregateOp::Quantile => window::quantile(quantiles[step], &mut self.lists[step]),
+                AggregateOp::Group
+                | AggregateOp::TopK
+                | AggregateOp::BottomK
+                | AggregateOp::CountValues
+                | AggregateOp::LimitK
+                | AggregateOp::LimitRatio => 1.0,
+            };
+        }
+        out.present = self.seen;
+        out
+    }
+
+    fn steps(&self) -> usize {
+        self.seen.len()
+    }
+}
+
+/// One ranked sample: its value and its series.
+type Ranked = (f64, u32);
+
+/// `topk`, `bottomk`, `limitk`: at each step a heap of at most k samples for each group.
+fn ranked<'c>(
+    evaluator: Evaluator<'c>,
+    aggregation: &'c Aggregation,
+    source: Source<'c>,
+    numbers: &[f64],
+    grid: Grid,
+) -> Result<Source<'c>, QueryError> {
+    let op = aggregation.op;
+    if op == AggregateOp::LimitRatio {
+        return Err(QueryError::Execution("limit_ratio is not supported yet".into()));
+    }
+    if numbers.iter().all(|k| *k < 1.0) {
+        return Ok(Source::empty(grid.count));
+    }
+    check_k(numbers)?;
+    let ctx = evaluator.ctx;
+    let groups = Groups::of(aggregation, source.heads.iter().map(|h| &h.labels));
+    let series_count = source.heads.len();
+    let size = |step: usize| (numbers[step] as i64).min(series_count as i64);
+    let bottom = op == AggregateOp::BottomK;
+    // NaN ranks last in both directions.
+    let less = move |a: f64, b: f64| a.is_nan() || if bottom { a > b } else { a < b };
+    let mut heaps: Vec<Vec<Ranked>> = vec![Vec::new(); groups.labels.len() * grid.count];
+    let mut charges = Vec::new();
+    let mut charged = 0;
+    let mut held = 0;
+    source.for_each(ctx, |i, steps| {
+        let group = groups.of_series[i];
+        for step in steps.present.iter() {
+            let k = size(step);
+            if k < 1 {
+                continue;
+            }
+            let heap = &mut heaps[group * grid.count + step];
+            let sample = (steps.values[step], i as u32);
+            if (heap.len() as i64) < k {
+                heap.push(sample);
+                held += 1;
+                if op != AggregateOp::LimitK {
+                    sift_up(heap, less);
+                }
+            } else if op != AggregateOp::LimitK {
+                let worst = heap[0].0;
+                let better = if bottom { worst > sample.0 } else { worst < sample.0 };
+                if better || (worst.is_nan() && !sample.0.is_nan()) {
+                    heap[0] = sample;
+                    sift_down(heap, less);
+                }
+            }
+        }
+        if held > charged {
+            charges.push(ctx.charge(held - charged)?);
+            charged = held;
+        }
+        Ok(())
+    })?;
+    for heap in &mut heaps {
+        if op != AggregateOp::LimitK {
+            // Best first; stable, so that equal ones stay in the heap's order as with Go's sort.
+            heap.sort_by(|a, b| match (less(b.0, a.0), less(a.0, b.0)) {
+                (true, false) => std::cmp::Ordering::Less,
+                (false, true) => std::cmp::Ordering::Greater,
+                _ => std::cmp::Ordering::Equal,
+            });
+        }
+    }
+    let mut place: HashMap<u32, usize> = HashMap::new();
+    let mut series: Vec<StepSeries> = Vec::new();
+    for (at, heap) in heaps.iter().enumerate() {
+        for (value, i) in heap {
+            let to = *place.entry(*i).or_insert_with(|| {
+                series.push(StepSeries { head: source.heads[*i as usize].clone(), steps: Steps::absent(grid.count) });
+                series.len() - 1
+            });
+            series[to].steps.put(at % grid.count, *value);
+        }
+    }
+    drop(charges);
+    Ok(Materialised::from_series(series, ctx)?.into_source(grid.count))
+}
+
+fn check_k(numbers: &[f64]) -> Result<(), QueryError> {
+    let error = |text: String| Err(QueryError::Execution(text));
+    if numbers.iter().any(|k| k.is_nan()) {
+        return error("Parameter value is NaN".into());
+    }
+    let (min, max) = (numbers.iter().copied().fold(f64::INFINITY, f64::min), numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max));
+    if min <= i64::MIN as f64 {
+        return error(format!("Scalar value {} underflows int64", super::annotations::format_g(min)));
+    }
+    if max >= i64::MAX as f64 {
+        return error(format!("Scalar value {} overflows int64", super::annotations::format_g(max)));
+    }
+    Ok(())
+}
+
+/// As Go's `heap.Push`: which of equal samples goes first depends on it.
+fn sift_up(heap: &mut [Ranked], less: impl Fn(f64, f64) -> bool) {
+    let mut at = heap.len() - 1;
+    while at > 0 {
+        let parent = (at - 1) / 2;
+        if !less(heap[at].0, heap[parent].0) {
+            break;
+        }
+        heap.swap(at, parent);
+        at = parent;
+    }
+}
+
+/// As Go's `heap.Fix` of the root.
+fn sift_down(heap: &mut [Ranked], less: impl Fn(f64, f64) -> bool) {
+    let mut at = 0;
+    loop {
+        let left = 2 * at + 1;
+        if left >= heap.len() {
+            break;
+        }
+        let right = left + 1;
+        let child = if right < heap.len() && less(heap[right].0, heap[left].0) { right } else { left };
+        if !less(heap[child].0, heap[at].0) {
+            break;
+        }
+        heap.swap(at, child);
+        at = child;
+    }
+}
+
+/// How often each value occurs: a series for each value and group.
+fn count_values<'c>(
+    evaluator: Evaluator<'c>,
+    aggregation: &'c Aggregation,
+    input: &'c Plan,
+    label: &str,
+    grid: Grid,
+) -> Result<Source<'c>, QueryError> {
+    if label.is_empty() {
+        return Err(QueryError::Execution(format!("invalid label name {}", model::name::quote(label))));
+    }
+    let mut aggregation = aggregation.clone();
+    if let (false, Err(at)) = (aggregation.without, aggregation.grouping.binary_search_by(|g| g.as_str().cmp(label))) {
+        aggregation.grouping.insert(at, label.to_owned());
+    }
+    let ctx = evaluator.ctx;
+    let source = evaluator.vector(input, grid)?;
+    let mut series: Vec<StepSeries> = Vec::new();
+    let mut by_labels: HashMap<Labels, usize> = HashMap::new();
+    let mut charges = Vec::new();
+    source.for_each(ctx, |i, steps| {
+        // One series mostly repeats its values.
+        let mut by_value: HashMap<u64, usize> = HashMap::new();
+        for step in steps.present.iter() {
+            let value = steps.values[step];
+            let at = match by_value.get(&value.to_bits()) {
+                Some(at) => *at,
+                None => {
+                    let text = model::number::format_plain(value);
+                    let labels = LabelsBuilder::from_labels(&source.heads[i].labels).set(label, &text).build();
+                    let key = group_labels(&aggregation, &labels);
+                    let at = match by_labels.get(&key) {
+                        Some(at) => *at,
+                        None => {
+                            charges.push(ctx.charge(grid.count)?);
+                            by_labels.insert(key.clone(), series.len());
+                            series.push(StepSeries { head: Head { labels: key, drop_name: false }, steps: Steps::absent(grid.count) });
+                            series.len() - 1
+                        }
+                    };
+                    by_value.insert(value.to_bits(), at);
+                    at
+                }
+            };
+            let counted = &mut series[at].steps;
+            let count = counted.get(step).unwrap_or(0.0) + 1.0;
+            counted.put(step, count);
+        }
+        Ok(())
+    })?;
+    drop(source);
+    drop(charges);
+    Ok(Materialised::from_series(series, ctx)?.into_source(grid.count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heap_keeps_the_best_and_nan_last() {
+        let less = |a: f64, b: f64| a.is_nan() || a < b;
+        let mut heap: Vec<Ranked> = Vec::new();
+        for (i, v) in [3.0, f64::NAN, 5.0].iter().enumerate() {
+            heap.push((*v, i as u32));
+            sift_up(&mut heap, less);
+        }
+        assert!(heap[0].0.is_nan());
+        heap[0] = (4.0, 3);
+        sift_down(&mut heap, less);
+        assert_eq!(heap[0].0, 3.0);
+    }
+}

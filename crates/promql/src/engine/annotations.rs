@@ -1,0 +1,151 @@
+//! Warnings and infos beside an answer, in Prometheus's words.
+
+use crate::ast::Span;
+use model::name::quote;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Collected annotations; each once.
+#[derive(Debug, Default)]
+pub(crate) struct Annotations {
+    warnings: BTreeSet<(String, Option<usize>)>,
+    infos: BTreeSet<(String, Option<usize>)>,
+    /// By text and position, what it took to make bucket counts rise.
+    forced_monotonic: BTreeMap<(String, usize), Forced>,
+}
+
+/// How far classic histograms had to be repaired.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Forced {
+    pub first: i64,
+    pub last: i64,
+    pub min_bucket: f64,
+    pub max_bucket: f64,
+    pub max_diff: f64,
+    pub samples: usize,
+}
+
+impl Annotations {
+    /// A fault of the store that cost a part of the answer.
+    pub fn storage_warning(&mut self, text: String) {
+        self.warnings.insert((text, None));
+    }
+
+    pub fn sort_in_range_query(&mut self, span: Span) {
+        self.warn("sort is ineffective for range queries since results are always ordered by labels".into(), span);
+    }
+
+    pub fn invalid_quantile(&mut self, q: f64, span: Span) {
+        self.warn(format!("quantile value should be between 0 and 1, got {}", format_g(q)), span);
+    }
+
+    pub fn bad_bucket_label(&mut self, metric: &str, label: &str, span: Span) {
+        let text = format!("bucket label \"le\" is missing or has a malformed value of {}", quote(label));
+        self.warn(with_metric(text, metric), span);
+    }
+
+    pub fn possible_non_counter(&mut self, metric: &str, span: Span) {
+        self.info(format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {}", quote(metric)), span);
+    }
+
+    pub fn forced_monotonic(&mut self, span: Span, add: Forced) {
+        let text = "PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
+        let key = (text.to_owned(), span.start);
+        self.forced_monotonic
+            .entry(key)
+            .and_modify(|f| {
+                f.first = f.first.min(add.first);
+                f.last = f.last.max(add.last);
+                f.min_bucket = f.min_bucket.min(add.min_bucket);
+                f.max_bucket = f.max_bucket.max(add.max_bucket);
+                f.max_diff = f.max_diff.max(add.max_diff);
+                f.samples += add.samples;
+            })
+            .or_insert(add);
+    }
+
+    fn warn(&mut self, text: String, span: Span) {
+        self.warnings.insert((format!("PromQL warning: {text}"), Some(span.start)));
+    }
+
+    fn info(&mut self, text: String, span: Span) {
+        self.infos.insert((format!("PromQL info: {text}"), Some(span.start)));
+    }
+
+    /// Warnings and infos, sorted, with positions if the query's text is known.
+    pub fn into_texts(self, query: Option<&str>) -> (Vec<String>, Vec<String>) {
+        let placed = |(text, start): (String, Option<usize>)| match (start, query) {
+            (Some(start), Some(query)) => format!("{text} ({})", line_and_column(query, start)),
+            _ => text,
+        };
+        let warnings: BTreeSet<String> = self.warnings.into_iter().map(placed).collect();
+        let mut infos: BTreeSet<String> = self.infos.into_iter().map(placed).collect();
+        for ((text, start), f) in self.forced_monotonic {
+            infos.insert(match query {
+                None => text,
+                Some(query) => format!(
+                    "{text}, from buckets {} to {}, with a max diff of {}, over {} samples from {} to {} ({})",
+                    format_g(f.min_bucket),
+                    format_g(f.max_bucket),
+                    two_digits(f.max_diff),
+                    f.samples,
+                    super::date::rfc3339(f.first.div_euclid(1000)),
+                    super::date::rfc3339(f.last.div_euclid(1000)),
+                    line_and_column(query, start)
+                ),
+            });
+        }
+        (warnings.into_iter().collect(), infos.into_iter().collect())
+    }
+}
+
+fn with_metric(text: String, metric: &str) -> String {
+    if metric.is_empty() { text } else { format!("{text} for metric name {}", quote(metric)) }
+}
+
+/// `line:column` of a byte offset, both from 1; columns count bytes as Prometheus does.
+fn line_and_column(query: &str, start: usize) -> String {
+    let before = &query.as_bytes()[..start.min(query.len())];
+    let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|b| **b != b'\n').count() + 1;
+    format!("{line}:{column}")
+}
+
+/// Go's `%g`: shortest digits, an exponent below -4 and from 21 on as in `fmt`.
+pub(crate) fn format_g(value: f64) -> String {
+    model::number::format_general(value)
+}
+
+/// Go's `%.2g`.
+fn two_digits(value: f64) -> String {
+    if !value.is_finite() || value == 0.0 {
+        return model::number::format_plain(value);
+    }
+    let scientific = format!("{value:.1e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let trimmed = mantissa.strip_suffix(".0").unwrap_or(mantissa);
+    if !(-4..2).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{trimmed}e{sign}{:02}", exponent.abs());
+    }
+    let rounded: f64 = scientific.parse().unwrap_or(value);
+    model::number::format_plain(rounded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_significant_digits() {
+        for (value, want) in [(3.0, "3"), (10.0, "10"), (123.0, "1.2e+02"), (0.00012, "0.00012"), (1.25e-7, "1.2e-07"), (0.5, "0.5")] {
+            assert_eq!(two_digits(value), want);
+        }
+    }
+
+    #[test]
+    fn positions_count_lines_and_bytes() {
+        assert_eq!(line_and_column("a +\n b", 5), "2:2");
+        assert_eq!(line_and_column("abc", 0), "1:1");
+    }
+}

@@ -1,0 +1,526 @@
+//! Evaluating a plan: each part gives, for all steps at once, numbers or a source of series.
+
+use super::aggregate;
+use super::api::QueryError;
+use super::binary;
+use super::context::{Context, left_open, storage_error};
+use super::date::Civil;
+use super::histogram;
+use super::relabel;
+use super::source::{Materialised, Scratch, Source, same_labelset};
+use super::vector::{Grid, Head, Presence, StepSeries, Steps};
+use super::window::Windowed;
+use crate::ast::{BinaryOp, Span};
+use crate::plan::operator::{Calendar, Elementwise, WindowFunction, arithmetic, compare, go_max, go_min, scalar_binary};
+use crate::plan::{Kind, Plan, Selector, WindowSource, Windows};
+use model::value::{NORMAL_NAN, STALE_NAN, is_stale};
+use model::{Labels, LabelsBuilder, MatchOp, Matcher, Timestamp};
+use storage::{Column, Interval, SelectHints, Series};
+
+/// Evaluates plans within one query.
+#[derive(Clone, Copy)]
+pub(crate) struct Evaluator<'c> {
+    pub ctx: &'c Context<'c>,
+    /// How often Prometheus would count a sample looked at here: 0 inside a subquery whose window
+    /// a function takes, the number of steps for a step-invariant part.
+    pub weight: u64,
+}
+
+/// Fills a column with one series' samples. The scratch is the worker's.
+type Fill<'c> = Box<dyn Fn(usize, &mut Scratch, &mut Column) -> Result<(), QueryError> + Send + Sync + 'c>;
+
+/// Series whose windows are to be looked at.
+pub(crate) struct Columns<'c> {
+    pub heads: Vec<Head>,
+    pub fill: Fill<'c>,
+}
+
+impl<'c> Evaluator<'c> {
+    pub fn new(ctx: &'c Context<'c>) -> Self {
+        Self { ctx, weight: 1 }
+    }
+
+    /// The values of a scalar expression at all steps.
+    pub fn scalar(self, plan: &'c Plan, grid: Grid) -> Result<Vec<f64>, QueryError> {
+        self.ctx.check()?;
+        if let Kind::Number(value) = plan.kind {
+            return Ok(vec![value; grid.count]);
+        }
+        if plan.invariant && grid.count > 1 {
+            let inner = Self { weight: self.weight * grid.count as u64, ..self };
+            let first = inner.scalar(plan, grid.first())?;
+            return Ok(vec![first.first().copied().unwrap_or(NORMAL_NAN); grid.count]);
+        }
+        match &plan.kind {
+            Kind::Time => Ok((0..grid.count).map(|i| grid.time(i) as f64 / 1000.0).collect()),
+            Kind::Negate(inner) => Ok(self.scalar(inner, grid)?.into_iter().map(|v| -v).collect()),
+            Kind::ScalarBinary { op, left, right } => {
+                let (left, right) = (self.scalar(left, grid)?, self.scalar(right, grid)?);
+                Ok(left.into_iter().zip(right).map(|(a, b)| scalar_binary(*op, a, b)).collect())
+            }
+            Kind::ScalarOf(input) => self.scalar_of(input, grid),
+            other => unreachable!("the parser lets no {other:?} stand for a scalar"),
+        }
+    }
+
+    fn scalar_of(self, input: &'c Plan, grid: Grid) -> Result<Vec<f64>, QueryError> {
+        let source = self.vector(input, grid)?;
+        let mut values = vec![NORMAL_NAN; grid.count];
+        let (mut seen, mut several) = (Presence::none(grid.count), Presence::none(grid.count));
+        source.for_each(self.ctx, |_, steps| {
+            several.union_with(&seen.and(&steps.present));
+            for step in steps.present.iter() {
+                values[step] = steps.values[step];
+            }
+            seen.union_with(&steps.present);
+            Ok(())
+        })?;
+        several.iter().for_each(|step| values[step] = NORMAL_NAN);
+        Ok(values)
+    }
+
+    /// The series of a vector expression.
+    pub fn vector(self, plan: &'c Plan, grid: Grid) -> Result<Source<'c>, QueryError> {
+        self.ctx.check()?;
+        if grid.count == 0 {
+            return Ok(Source::empty(0));
+        }
+        if plan.invariant && grid.count > 1 {
+            let inner = Self { weight: self.weight * grid.count as u64, ..self };
+            let Source { heads, compute, .. } = inner.vector(plan, grid.first())?;
+            let compute = Box::new(move |i: usize, scratch: &mut Scratch| Ok(compute(i, scratch)?.broadcast(grid.count)));
+            return Ok(Source { heads, steps: grid.count, compute });
+        }
+        match &plan.kind {
+            Kind::Selector(selector) => self.select_instant(selector, grid, |_, value| value),
+            Kind::SampleTime(selector) => {
+                let source = self.select_instant(selector, grid, |time, _| time as f64 / 1000.0)?;
+                self.dropping_names(source)
+            }
+            Kind::StepTime(input) => {
+                let source = self.vector(input, grid)?.map(move |steps| {
+                    steps.filter_map(|step, _| Some(grid.time(step) as f64 / 1000.0));
+                });
+                self.dropping_names(source)
+            }
+            Kind::Window { function, windows, parameter } => self.window(*function, windows, parameter.as_deref(), grid),
+            Kind::AbsentOverTime { windows } => self.absent_over_time(windows, grid),
+            Kind::Absent { input, matchers } => self.absent(input, matchers.as_deref(), grid),
+            Kind::Elementwise { function, input, parameters } => self.elementwise(*function, input, parameters, grid),
+            Kind::Negate(input) => {
+                let source = self.vector(input, grid)?.map(|steps| steps.map(|v| -v));
+                self.dropping_names(source)
+            }
+            Kind::Calendar(field) => {
+                let values = (0..grid.count).map(|i| calendar(*field, (grid.time(i) / 1000) as f64)).collect();
+                self.one_series(Steps::full(values))
+            }
+            Kind::VectorOf(input) => self.one_series(Steps::full(self.scalar(input, grid)?)),
+            Kind::Sort { input, descending } => self.sort(input, *descending, plan.span, grid),
+            Kind::LabelReplace { input, destination, replacement, source, regex } => {
+                let replace = relabel::replacer(destination, replacement, source, regex)?;
+                self.relabelled(input, destination, grid, replace)
+            }
+            Kind::LabelJoin { input, destination, separator, sources } => {
+                relabel::check_join(destination, sources)?;
+                self.relabelled(input, destination, grid, |labels| Some(relabel::joined(labels, destination, separator, sources)))
+            }
+            Kind::HistogramQuantile { quantile, input } => histogram::quantile(self, quantile, input, grid),
+            Kind::Aggregate { aggregate, input, parameter } => aggregate::aggregate(self, aggregate, input, parameter.as_deref(), grid),
+            Kind::VectorScalar { op, vector, scalar, scalar_left, return_bool } => {
+                let numbers = self.scalar(scalar, grid)?;
+                let source = self.vector(vector, grid)?;
+                self.vector_scalar(*op, source, numbers, *scalar_left, *return_bool)
+            }
+            Kind::VectorBinary { op, left, right, matching, return_bool } => {
+                binary::vectors(self, *op, left, right, matching, *return_bool, grid)
+            }
+            other => unreachable!("the parser lets no {other:?} stand for a vector"),
+        }
+    }
+
+    pub fn materialised(self, plan: &'c Plan, grid: Grid) -> Result<Materialised<'c>, QueryError> {
+        self.vector(plan, grid)?.materialise(self.ctx)
+    }
+
+    fn one_series(self, steps: Steps) -> Result<Source<'c>, QueryError> {
+        let count = steps.values.len();
+        let series = vec![StepSeries { head: Head { labels: Labels::empty(), drop_name: false }, steps }];
+        Ok(Materialised::from_series(series, self.ctx)?.into_source(count))
+    }
+
+    fn select(self, matchers: &[Matcher], interval: Interval) -> Result<Vec<Box<dyn Series>>, QueryError> {
+        let hints = SelectHints { sorted: true, ..SelectHints::default() };
+        let selection = self.ctx.store.select(interval, matchers, &hints).map_err(storage_error)?;
+        if !selection.warnings.is_empty() {
+            self.ctx.annotate(|a| selection.warnings.into_iter().for_each(|w| a.storage_warning(w)));
+        }
+        Ok(selection.series)
+    }
+
+    /// At each step the newest sample within the lookback, unless it is a staleness marker.
+    fn select_instant(self, selector: &'c Selector, grid: Grid, pick: fn(i64, f64) -> f64) -> Result<Source<'c>, QueryError> {
+        let (ctx, weight, when, lookback) = (self.ctx, self.weight, selector.when, self.ctx.lookback);
+        let interval = left_open(when.time(grid.start).saturating_sub(lookback), when.time(grid.end()));
+        let series = self.select(&selector.matchers, interval)?;
+        let heads = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
+        let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
+            let column = &mut scratch.column;
+            column.clear();
+            series[i].decode(interval, column).map_err(storage_error)?;
+            ctx.count_read(column.len() as u64);
+            // A histogram hides older floats like a marker does.
+            for (index, _) in &column.histograms {
+                column.values[*index as usize] = STALE_NAN;
+            }
+            let mut out = Steps::absent(grid.count);
+            let mut next = 0;
+            let mut found = 0;
+            for step in 0..grid.count {
+                let at = when.time(grid.time(step));
+                while next < column.times.len() && column.times[next] <= at {
+                    next += 1;
+                }
+                if next == 0 {
+                    continue;
+                }
+                let (time, value) = (column.times[next - 1], column.values[next - 1]);
+                if time > at.saturating_sub(lookback) && !is_stale(value) {
+                    out.put(step, pick(time, value));
+                    found += 1;
+                }
+            }
+            ctx.count_queryable(found * weight);
+            Ok(out)
+        });
+        Ok(Source { heads, steps: grid.count, compute })
+    }
+
+    /// The samples that windows are cut from, without staleness markers.
+    pub fn columns(self, windows: &'c Windows, grid: Grid) -> Result<Columns<'c>, QueryError> {
+        let ctx = self.ctx;
+        let begin = windows.when.time(grid.start).saturating_sub(windows.range);
+        let end = windows.when.time(grid.end());
+        match &windows.source {
+            WindowSource::Selector(matchers) => {
+                let interval = left_open(begin, end);
+                let series = self.select(matchers, interval)?;
+                let heads = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
+                let fill = Box::new(move |i: usize, _: &mut Scratch, column: &mut Column| {
+                    column.clear();
+                    series[i].decode(interval, column).map_err(storage_error)?;
+                    ctx.count_read(column.len() as u64);
+                    keep_floats(column);
+                    Ok(())
+                });
+                Ok(Columns { heads, fill })
+            }
+            WindowSource::Subquery(inner, step) => {
+                let step = step.unwrap_or(ctx.options.default_step.0).max(1);
+                // The first multiple of the step strictly after the window's begin.
+                let first = begin.div_euclid(step).saturating_add(1).saturating_mul(step);
+                let inner_grid = Grid::range(first, end, step);
+                let Source { heads, compute, .. } = Self { weight: 0, ..self }.vector(inner, inner_grid)?;
+                let fill = Box::new(move |i: usize, scratch: &mut Scratch, column: &mut Column| {
+                    let steps = compute(i, scratch)?;
+                    column.clear();
+                    for step in steps.present.iter() {
+                        column.push(Timestamp(inner_grid.time(step)), steps.values[step]);
+                    }
+                    Ok(())
+                });
+                Ok(Columns { heads, fill })
+            }
+        }
+    }
+
+    fn window(
+        self,
+        function: WindowFunction,
+        windows: &'c Windows,
+        parameter: Option<&'c Plan>,
+        grid: Grid,
+    ) -> Result<Source<'c>, QueryError> {
+        let (ctx, weight) = (self.ctx, self.weight);
+        let numbers = parameter.map(|p| self.scalar(p, grid)).transpose()?;
+        let Columns { heads, fill } = self.columns(windows, grid)?;
+        let counter = matches!(function, WindowFunction::Rate | WindowFunction::Increase);
+        // Prometheus has forgotten where a subquery stood when it judges the name.
+        let span = match windows.source {
+            WindowSource::Selector(_) => windows.span,
+            WindowSource::Subquery(..) => Span::default(),
+        };
+        let suspects: Vec<Option<String>> = heads.iter().map(|h| suspect_counter(h.labels.metric_name()).filter(|_| counter)).collect();
+        let quantile_span = parameter.map(|p| p.span).filter(|_| function == WindowFunction::Quantile);
+        let (when, range) = (windows.when, windows.range);
+        let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
+            let mut column = std::mem::take(&mut scratch.column);
+            fill(i, scratch, &mut column)?;
+            let mut looked_at = 0;
+            let windowed = Windowed { times: &column.times, values: &column.values, grid, when, range };
+            let out = windowed.apply(function, numbers.as_deref(), &mut looked_at);
+            scratch.column = column;
+            ctx.count_queryable(looked_at * weight);
+            if let (Some(name), false) = (&suspects[i], out.present.is_none()) {
+                ctx.annotate(|a| a.possible_non_counter(name, span));
+            }
+            if let (Some(span), Some(numbers)) = (quantile_span, &numbers) {
+                for step in out.present.iter().filter(|s| !(0.0..=1.0).contains(&numbers[*s])) {
+                    ctx.annotate(|a| a.invalid_quantile(numbers[step], span));
+                }
+            }
+            Ok(out)
+        });
+        let source = Source { heads, steps: grid.count, compute };
+        if function == WindowFunction::Last {
+            return Ok(source);
+        }
+        let source = self.without_names(source);
+        if ctx.options.delayed_name_removal || !source.has_duplicates() {
+            return Ok(source);
+        }
+        // Series without a value at any step don't count.
+        let done = source.materialise(ctx)?;
+        if super::source::has_duplicates(done.series.iter().map(|s| &s.head.labels)) {
+            return Err(same_labelset());
+        }
+        Ok(done.into_source(grid.count))
+    }
+
+    /// Takes the names away, or notes that they go at the end.
+    pub fn without_names(self, mut source: Source<'c>) -> Source<'c> {
+        for head in &mut source.heads {
+            self.drop_name(head);
+        }
+        source
+    }
+
+    pub fn drop_name(self, head: &mut Head) {
+        if self.ctx.options.delayed_name_removal {
+            head.drop_name = true;
+        } else {
+            head.labels = nameless(&head.labels);
+        }
+    }
+
+    /// As [`Self::without_names`]; series that become alike are merged, or refused if they meet.
+    fn dropping_names(self, source: Source<'c>) -> Result<Source<'c>, QueryError> {
+        let source = self.without_names(source);
+        self.merged(source)
+    }
+
+    /// Merges series of the same labels.
+    fn merged(self, source: Source<'c>) -> Result<Source<'c>, QueryError> {
+        let steps = source.steps;
+        if !source.has_duplicates() || (steps == 1 && self.ctx.options.delayed_name_removal) {
+            return Ok(source);
+        }
+        let mut done = source.materialise(self.ctx)?;
+        done.merge_same_labels()?;
+        Ok(done.into_source(steps))
+    }
+
+    fn absent(self, input: &'c Plan, matchers: Option<&[Matcher]>, grid: Grid) -> Result<Source<'c>, QueryError> {
+        let source = self.vector(input, grid)?;
+        let mut found = Presence::none(grid.count);
+        source.for_each(self.ctx, |_, steps| {
+            found.union_with(&steps.present);
+            Ok(())
+        })?;
+        self.absence(found, matchers, false, grid)
+    }
+
+    fn absent_over_time(self, windows: &'c Windows, grid: Grid) -> Result<Source<'c>, QueryError> {
+        let (ctx, weight) = (self.ctx, self.weight);
+        let Columns { heads, fill } = self.columns(windows, grid)?;
+        let (when, range) = (windows.when, windows.range);
+        let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
+            let mut column = std::mem::take(&mut scratch.column);
+            fill(i, scratch, &mut column)?;
+            let mut looked_at = 0;
+            let windowed = Windowed { times: &column.times, values: &column.values, grid, when, range };
+            let out = windowed.apply(WindowFunction::Present, None, &mut looked_at);
+            scratch.column = column;
+            ctx.count_queryable(looked_at * weight);
+            Ok(out)
+        });
+        let mut found = Presence::none(grid.count);
+        Source { heads, steps: grid.count, compute }.for_each(ctx, |_, steps| {
+            found.union_with(&steps.present);
+            Ok(())
+        })?;
+        let matchers = match &windows.source {
+            WindowSource::Selector(matchers) => Some(matchers.as_slice()),
+            WindowSource::Subquery(..) => None,
+        };
+        self.absence(found, matchers, true, grid)
+    }
+
+    /// One series with 1 where nothing was found.
+    fn absence(self, found: Presence, matchers: Option<&[Matcher]>, drop_name: bool, grid: Grid) -> Result<Source<'c>, QueryError> {
+        let mut present = Presence::all(grid.count);
+        present.subtract(&found);
+        let head = Head { labels: absent_labels(matchers.unwrap_or_default()), drop_name };
+        let series = vec![StepSeries { head, steps: Steps { values: vec![1.0; grid.count], present } }];
+        Ok(Materialised::from_series(series, self.ctx)?.into_source(grid.count))
+    }
+
+    fn elementwise(self, function: Elementwise, input: &'c Plan, parameters: &'c [Plan], grid: Grid) -> Result<Source<'c>, QueryError> {
+        let numbers = parameters.iter().map(|p| self.scalar(p, grid)).collect::<Result<Vec<_>, _>>()?;
+        let source = self.vector(input, grid)?;
+        let number = move |at: usize, step: usize, default: f64| numbers.get(at).map_or(default, |n| n[step]);
+        let clamp = |v: f64, low: f64, high: f64| if high < low { None } else { Some(go_max(low, go_min(high, v))) };
+        let source = source.map(move |steps| match function {
+            Elementwise::Math(f) => steps.map(f),
+            Elementwise::Clamp => steps.filter_map(|s, v| clamp(v, number(0, s, f64::NEG_INFINITY), number(1, s, f64::INFINITY))),
+            Elementwise::ClampMax => steps.filter_map(|s, v| clamp(v, f64::NEG_INFINITY, number(0, s, f64::INFINITY))),
+            Elementwise::ClampMin => steps.filter_map(|s, v| clamp(v, number(0, s, f64::NEG_INFINITY), f64::INFINITY)),
+            Elementwise::Round => steps.filter_map(|s, v| {
+                let inverse = 1.0 / number(0, s, 1.0);
+                Some((v * inverse + 0.5).floor() / inverse)
+            }),
+            Elementwise::Calendar(field) => steps.map(|v| calendar(field, v)),
+        });
+        self.dropping_names(source)
+    }
+
+    fn vector_scalar(
+        self,
+        op: BinaryOp,
+        source: Source<'c>,
+        numbers: Vec<f64>,
+        scalar_left: bool,
+        return_bool: bool,
+    ) -> Result<Source<'c>, QueryError> {
+        let source = source.map(move |steps| {
+            steps.filter_map(|step, v| {
+                let (a, b) = if scalar_left { (numbers[step], v) } else { (v, numbers[step]) };
+                match compare(op, a, b) {
+                    None => Some(arithmetic(op, a, b)),
+                    Some(holds) if return_bool => Some(f64::from(u8::from(holds))),
+                    // A filter keeps the vector's value, on whichever side it stands.
+                    Some(true) => Some(v),
+                    Some(false) => None,
+                }
+            });
+        });
+        if op.is_comparison() && !return_bool { Ok(source) } else { self.dropping_names(source) }
+    }
+
+    fn sort(self, input: &'c Plan, descending: bool, span: Span, grid: Grid) -> Result<Source<'c>, QueryError> {
+        if grid.count != 1 {
+            self.ctx.annotate(|a| a.sort_in_range_query(span));
+            return self.vector(input, grid);
+        }
+        let mut done = self.materialised(input, grid)?;
+        done.series.sort_by(|a, b| {
+            let (a, b) = (a.steps.values[0], b.steps.values[0]);
+            let order = if descending { b.partial_cmp(&a) } else { a.partial_cmp(&b) };
+            order.unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+        });
+        Ok(done.into_source(grid.count))
+    }
+
+    /// Gives series the labels that `relabel` makes of theirs.
+    fn relabelled(
+        self,
+        input: &'c Plan,
+        destination: &str,
+        grid: Grid,
+        relabel: impl Fn(&Labels) -> Option<Labels>,
+    ) -> Result<Source<'c>, QueryError> {
+        let mut source = self.vector(input, grid)?;
+        for head in &mut source.heads {
+            if let Some(labels) = relabel(&head.labels) {
+                head.labels = labels;
+                head.drop_name &= destination != model::labels::METRIC_NAME;
+            }
+        }
+        if !source.has_duplicates() {
+            return Ok(source);
+        }
+        let mut done = source.materialise(self.ctx)?;
+        done.merge_same_labels()?;
+        Ok(done.into_source(grid.count))
+    }
+
+    /// The windows themselves, as points, for a range vector as a whole query.
+    pub fn raw_windows(self, windows: &'c Windows, time: i64) -> Result<Vec<(Head, Vec<(i64, f64)>)>, QueryError> {
+        let Columns { heads, fill } = self.columns(windows, Grid::instant(time))?;
+        let mut scratch = Scratch::default();
+        let mut column = Column::default();
+        let mut out = Vec::new();
+        for (i, head) in heads.into_iter().enumerate() {
+            self.ctx.check()?;
+            fill(i, &mut scratch, &mut column)?;
+            self.ctx.count_queryable(column.len() as u64 * self.weight);
+            if !column.is_empty() {
+                out.push((head, column.times.iter().copied().zip(column.values.iter().copied()).collect()));
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// Leaves out staleness markers and histograms.
+fn keep_floats(column: &mut Column) {
+    for (index, _) in &column.histograms {
+        column.values[*index as usize] = STALE_NAN;
+    }
+    column.histograms.clear();
+    if !column.values.iter().any(|v| is_stale(*v)) {
+        return;
+    }
+    let mut kept = 0;
+    for i in 0..column.len() {
+        if !is_stale(column.values[i]) {
+            column.times[kept] = column.times[i];
+            column.values[kept] = column.values[i];
+            kept += 1;
+        }
+    }
+    column.times.truncate(kept);
+    column.values.truncate(kept);
+}
+
+/// Without the name and what describes it.
+pub(crate) fn nameless(labels: &Labels) -> Labels {
+    const RESERVED: [&str; 3] = [model::labels::METRIC_NAME, "__type__", "__unit__"];
+    Labels::from_sorted(labels.iter().filter(|(name, _)| !RESERVED.contains(name)))
+}
+
+/// The name, if it does not look like a counter's.
+fn suspect_counter(name: &str) -> Option<String> {
+    let counts = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix));
+    (!counts && !name.is_empty()).then(|| name.to_owned())
+}
+
+/// The labels that an absent series surely would have: those with one `=` and nothing else.
+fn absent_labels(matchers: &[Matcher]) -> Labels {
+    let mut builder = LabelsBuilder::new();
+    let mut seen: Vec<&str> = Vec::new();
+    for matcher in matchers.iter().filter(|m| m.name != model::labels::METRIC_NAME) {
+        if matcher.op == MatchOp::Equal && !seen.contains(&matcher.name.as_str()) {
+            builder.set(&matcher.name, &matcher.value);
+            seen.push(&matcher.name);
+        } else {
+            builder.remove(&matcher.name);
+        }
+    }
+    builder.build()
+}
+
+fn calendar(field: Calendar, seconds: f64) -> f64 {
+    let date = Civil::from_unix(seconds as i64);
+    let number = match field {
+        Calendar::DayOfMonth => date.day,
+        Calendar::DayOfWeek => date.weekday,
+        Calendar::DayOfYear => date.year_day,
+        Calendar::DaysInMonth => date.days_in_month(),
+        Calendar::Hour => date.hour,
+        Calendar::Minute => date.minute,
+        Calendar::Month => date.month,
+        Calendar::Year => date.year,
+    };
+    number as f64
+}

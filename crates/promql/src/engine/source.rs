@@ -1,0 +1,178 @@
+//! Series that are still to be computed: labels first, values on demand, in parallel, and handed
+//! out in series order, so that whoever adds them up gets the same bits with any number of threads.
+
+use super::api::QueryError;
+use super::context::{Charge, Context};
+use super::vector::{Head, StepSeries, Steps};
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::sync::Mutex;
+use storage::Column;
+
+/// Buffers of one worker.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    pub column: Column,
+}
+
+/// Computes one series' steps. Called once for each series, on any thread.
+pub(crate) type Compute<'c> = Box<dyn Fn(usize, &mut Scratch) -> Result<Steps, QueryError> + Send + Sync + 'c>;
+
+/// A vector over steps whose values are not computed yet.
+pub(crate) struct Source<'c> {
+    pub heads: Vec<Head>,
+    pub steps: usize,
+    pub compute: Compute<'c>,
+}
+
+/// A vector over steps in memory, charged to the query. Series without any step are left out.
+pub(crate) struct Materialised<'c> {
+    pub series: Vec<StepSeries>,
+    charges: Vec<Charge<'c>>,
+}
+
+/// Values that a batch may hold at one time.
+const BATCH_VALUES: usize = 1 << 20;
+/// Below so many values threads cost more than they save.
+const PARALLEL_VALUES: usize = 4096;
+
+impl<'c> Source<'c> {
+    pub fn empty(steps: usize) -> Self {
+        Self { heads: Vec::new(), steps, compute: Box::new(move |_, _| Ok(Steps::absent(steps))) }
+    }
+
+    /// Changes each series' values on the way.
+    pub fn map(self, f: impl Fn(&mut Steps) + Send + Sync + 'c) -> Self {
+        let Self { heads, steps, compute } = self;
+        Self {
+            heads,
+            steps,
+            compute: Box::new(move |i, scratch| {
+                let mut values = compute(i, scratch)?;
+                f(&mut values);
+                Ok(values)
+            }),
+        }
+    }
+
+    /// Hands each series to `f`, in series order.
+    pub fn for_each(&self, ctx: &Context<'_>, mut f: impl FnMut(usize, Steps) -> Result<(), QueryError>) -> Result<(), QueryError> {
+        let batch = (BATCH_VALUES / self.steps.max(1)).clamp(16, 4096);
+        let mut scratch = Scratch::default();
+        for begin in (0..self.heads.len()).step_by(batch) {
+            let end = (begin + batch).min(self.heads.len());
+            if (end - begin) * self.steps.max(32) < PARALLEL_VALUES {
+                for i in begin..end {
+                    ctx.check()?;
+                    f(i, (self.compute)(i, &mut scratch)?)?;
+                }
+                continue;
+            }
+            let _held = ctx.charge((end - begin) * self.steps)?;
+            let values: Vec<Steps> = (begin..end)
+                .into_par_iter()
+                .with_min_len(4)
+                .map_init(Scratch::default, |scratch, i| {
+                    ctx.check()?;
+                    (self.compute)(i, scratch)
+                })
+                .collect::<Result<_, _>>()?;
+            for (i, steps) in values.into_iter().enumerate() {
+                f(begin + i, steps)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes all of it.
+    pub fn materialise(mut self, ctx: &'c Context<'c>) -> Result<Materialised<'c>, QueryError> {
+        let mut heads: Vec<Option<Head>> = std::mem::take(&mut self.heads).into_iter().map(Some).collect();
+        // The loop below needs only the number of heads.
+        self.heads = vec![Head { labels: model::Labels::empty(), drop_name: false }; heads.len()];
+        let mut done = Materialised { series: Vec::new(), charges: Vec::new() };
+        let steps_len = self.steps;
+        self.for_each(ctx, |i, steps| {
+            if steps.present.is_none() {
+                return Ok(());
+            }
+            done.charges.push(ctx.charge(steps_len)?);
+            if let Some(head) = heads[i].take() {
+                done.series.push(StepSeries { head, steps });
+            }
+            Ok(())
+        })?;
+        Ok(done)
+    }
+
+    /// Are there two series with the same labels?
+    pub fn has_duplicates(&self) -> bool {
+        has_duplicates(self.heads.iter().map(|h| &h.labels))
+    }
+}
+
+pub(crate) fn has_duplicates<'a>(labels: impl Iterator<Item = &'a model::Labels>) -> bool {
+    let mut seen = std::collections::HashSet::new();
+    !labels.into_iter().all(|l| seen.insert(l.as_bytes()))
+}
+
+impl<'c> Materialised<'c> {
+    /// Series made from others; charges them.
+    pub fn from_series(series: Vec<StepSeries>, ctx: &'c Context<'c>) -> Result<Self, QueryError> {
+        let samples = series.iter().map(|s| s.steps.values.len()).sum();
+        Ok(Self { series, charges: vec![ctx.charge(samples)?] })
+    }
+
+    /// As a source again; the charge lasts as long as it does.
+    pub fn into_source(self, steps: usize) -> Source<'c> {
+        let charges = self.charges;
+        let mut heads = Vec::with_capacity(self.series.len());
+        let mut values = Vec::with_capacity(self.series.len());
+        for series in self.series {
+            heads.push(series.head);
+            values.push(Mutex::new(series.steps));
+        }
+        Source {
+            heads,
+            steps,
+            compute: Box::new(move |i, _| {
+                let _held = &charges;
+                Ok(std::mem::take(&mut *values[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner)))
+            }),
+        }
+    }
+
+    /// Merges series of the same labels that never meet at a step.
+    ///
+    /// # Errors
+    /// When two do.
+    pub fn merge_same_labels(&mut self) -> Result<(), QueryError> {
+        if !has_duplicates(self.series.iter().map(|s| &s.head.labels)) {
+            return Ok(());
+        }
+        let mut by_labels: HashMap<model::Labels, usize> = HashMap::new();
+        let mut merged: Vec<StepSeries> = Vec::with_capacity(self.series.len());
+        for series in std::mem::take(&mut self.series) {
+            match by_labels.get(&series.head.labels) {
+                None => {
+                    by_labels.insert(series.head.labels.clone(), merged.len());
+                    merged.push(series);
+                }
+                Some(at) => {
+                    let target = &mut merged[*at].steps;
+                    if !target.present.and(&series.steps.present).is_none() {
+                        return Err(same_labelset());
+                    }
+                    for step in series.steps.present.iter() {
+                        target.put(step, series.steps.values[step]);
+                    }
+                }
+            }
+        }
+        self.series = merged;
+        Ok(())
+    }
+}
+
+pub(crate) fn same_labelset() -> QueryError {
+    QueryError::Execution("vector cannot contain metrics with the same labelset".into())
+}

@@ -1,0 +1,370 @@
+//! Functions of sliding windows: all steps of one series in one pass.
+//!
+//! The window of a step is `(t - range, t]`; its borders only move forward, so each sample enters
+//! and leaves once. What can be carried from step to step is (reset positions, a monotonic deque,
+//! exact prefix sums of whole numbers); where the reference's order of float additions forbids it
+//! (sums of fractions, variance, regression), the window is added up anew, to have its bits.
+
+use super::kahan::Kahan;
+use super::vector::{Grid, Steps};
+use crate::plan::When;
+use crate::plan::operator::WindowFunction;
+use std::collections::VecDeque;
+
+/// Samples of a series without staleness markers, and where the steps look.
+pub(crate) struct Windowed<'c> {
+    pub times: &'c [i64],
+    pub values: &'c [f64],
+    pub grid: Grid,
+    pub when: When,
+    pub range: i64,
+}
+
+/// One step's window: samples `begin..end`, never empty, that end at time `at`.
+#[derive(Clone, Copy)]
+struct Window {
+    step: usize,
+    begin: usize,
+    end: usize,
+    at: i64,
+}
+
+impl Windowed<'_> {
+    /// The function at all steps; counts the samples looked at.
+    pub fn apply(&self, function: WindowFunction, parameter: Option<&[f64]>, looked_at: &mut u64) -> Steps {
+        let mut out = Steps::absent(self.grid.count);
+        if self.times.is_empty() {
+            return out;
+        }
+        use WindowFunction as F;
+        let count = |looked: &mut u64, w: Window| *looked += (w.end - w.begin) as u64;
+        match function {
+            F::Rate | F::Increase | F::Delta => self.extrapolated(function, &mut out, looked_at),
+            F::Irate | F::Idelta => self.each(|w| {
+                count(looked_at, w);
+                if let Some(v) = self.instant_value(w, function == F::Irate) {
+                    out.put(w.step, v);
+                }
+            }),
+            F::Min | F::Max => self.extreme(function == F::Max, &mut out, looked_at),
+            F::Sum | F::Avg => self.sums(function == F::Avg, &mut out, looked_at),
+            F::Changes | F::Resets => self.pairs(function == F::Changes, &mut out, looked_at),
+            F::Count => self.each(|w| {
+                count(looked_at, w);
+                out.put(w.step, (w.end - w.begin) as f64);
+            }),
+            F::Last => self.each(|w| {
+                count(looked_at, w);
+                out.put(w.step, self.values[w.end - 1]);
+            }),
+            F::Present => self.each(|w| {
+                count(looked_at, w);
+                out.put(w.step, 1.0);
+            }),
+            F::Stddev | F::Stdvar => self.each(|w| {
+                count(looked_at, w);
+                let variance = variance(&self.values[w.begin..w.end]);
+                out.put(w.step, if function == F::Stddev { variance.sqrt() } else { variance });
+            }),
+            F::Quantile => {
+                let mut sorted = Vec::new();
+                self.each(|w| {
+                    count(looked_at, w);
+                    sorted.clear();
+                    sorted.extend_from_slice(&self.values[w.begin..w.end]);
+                    out.put(w.step, quantile(parameter.map_or(f64::NAN, |p| p[w.step]), &mut sorted));
+                });
+            }
+            F::Deriv | F::PredictLinear => self.each(|w| {
+                count(looked_at, w);
+                if w.end - w.begin < 2 {
+                    return;
+                }
+                let (times, values) = (&self.times[w.begin..w.end], &self.values[w.begin..w.end]);
+                let value = match (function, parameter) {
+                    (F::PredictLinear, Some(seconds)) => {
+                        let (slope, intercept) = regression(times, values, self.grid.time(w.step));
+                        slope * seconds[w.step] + intercept
+                    }
+                    _ => regression(times, values, times[0]).0,
+                };
+                out.put(w.step, value);
+            }),
+        }
+        out
+    }
+
+    /// Calls `f` for each step whose window holds a sample, in order.
+    fn each(&self, mut f: impl FnMut(Window)) {
+        let (mut begin, mut end) = (0, 0);
+        for step in 0..self.grid.count {
+            let at = self.when.time(self.grid.time(step));
+            let after = at.saturating_sub(self.range);
+            while end < self.times.len() && self.times[end] <= at {
+                end += 1;
+            }
+            while begin < end && self.times[begin] <= after {
+                begin += 1;
+            }
+            if begin < end {
+                f(Window { step, begin, end, at });
+            }
+        }
+    }
+
+    /// `rate`, `increase`, `delta`: what the counter gained between the window's first and last
+    /// sample, extrapolated to its borders.
+    fn extrapolated(&self, function: WindowFunction, out: &mut Steps, looked_at: &mut u64) {
+        let counter = function != WindowFunction::Delta;
+        // (index of the sample after the reset, value before it), walked along with the window.
+        let resets: Vec<(usize, f64)> = if counter {
+            (1..self.values.len()).filter(|i| self.values[*i] < self.values[i - 1]).map(|i| (i, self.values[i - 1])).collect()
+        } else {
+            Vec::new()
+        };
+        let mut next_reset = 0;
+        let range_seconds = seconds_of_range(self.range);
+        self.each(|w| {
+            *looked_at += (w.end - w.begin) as u64;
+            let intervals = w.end - w.begin - 1;
+            if intervals == 0 {
+                return;
+            }
+            let first_value = self.values[w.begin];
+            let mut gain = self.values[w.end - 1] - first_value;
+            while next_reset < resets.len() && resets[next_reset].0 <= w.begin {
+                next_reset += 1;
+            }
+            for (index, before) in &resets[next_reset..] {
+                if *index >= w.end {
+                    break;
+                }
+                gain += before;
+            }
+            let (first, last) = (self.times[w.begin], self.times[w.end - 1]);
+            let mut to_start = (first - w.at.saturating_sub(self.range)) as f64 / 1000.0;
+            let mut to_end = (w.at - last) as f64 / 1000.0;
+            let sampled = (last - first) as f64 / 1000.0;
+            let spacing = sampled / intervals as f64;
+            let threshold = spacing * 1.1;
+            if to_start >= threshold {
+                to_start = spacing / 2.0;
+            }
+            if counter {
+                // A counter was never below zero: don't extrapolate to before it was zero.
+                let mut to_zero = to_start;
+                if gain > 0.0 && first_value >= 0.0 {
+                    to_zero = sampled * (first_value / gain);
+                }
+                if to_zero < to_start {
+                    to_start = to_zero;
+                }
+            }
+            if to_end >= threshold {
+                to_end = spacing / 2.0;
+            }
+            let mut factor = 1.0;
+            if sampled != 0.0 {
+                factor = (sampled + to_start + to_end) / sampled;
+            }
+            if function == WindowFunction::Rate {
+                factor /= range_seconds;
+            }
+            out.put(w.step, gain * factor);
+        });
+    }
+
+    fn instant_value(&self, w: Window, rate: bool) -> Option<f64> {
+        if w.end - w.begin < 2 {
+            return None;
+        }
+        let (previous, last) = (self.values[w.end - 2], self.values[w.end - 1]);
+        // After a reset a counter has gained what it shows.
+        let gain = if rate && last < previous { last } else { last - previous };
+        let interval = self.times[w.end - 1] - self.times[w.end - 2];
+        Some(if rate { gain / (interval as f64 / 1000.0) } else { gain })
+    }
+
+    /// A deque of candidates: values that no later one in the window beats. The earliest of equal
+    /// ones stays, as in a scan; NaN counts only where there is nothing else.
+    fn extreme(&self, max: bool, out: &mut Steps, looked_at: &mut u64) {
+        let beats = |new: f64, old: f64| if max { new > old } else { new < old };
+        let mut candidates: VecDeque<usize> = VecDeque::new();
+        let mut entered = 0;
+        self.each(|w| {
+            *looked_at += (w.end - w.begin) as u64;
+            entered = entered.max(w.begin);
+            for index in entered..w.end {
+                let value = self.values[index];
+                if value.is_nan() {
+                    continue;
+                }
+                while candidates.back().is_some_and(|back| beats(value, self.values[*back])) {
+                    candidates.pop_back();
+                }
+                candidates.push_back(index);
+            }
+            entered = w.end;
+            while candidates.front().is_some_and(|front| *front < w.begin) {
+                candidates.pop_front();
+            }
+            let index = candidates.front().copied().unwrap_or(w.end - 1);
+            out.put(w.step, self.values[index]);
+        });
+    }
+
+    fn sums(&self, average: bool, out: &mut Steps, looked_at: &mut u64) {
+        let prefix = whole_number_prefix_sums(self.values);
+        self.each(|w| {
+            *looked_at += (w.end - w.begin) as u64;
+            let value = match (&prefix, average) {
+                (Some(prefix), false) => (prefix[w.end] - prefix[w.begin]) as f64,
+                (Some(prefix), true) => (prefix[w.end] - prefix[w.begin]) as f64 / (w.end - w.begin) as f64,
+                (None, false) => sum(&self.values[w.begin..w.end]),
+                (None, true) => mean(&self.values[w.begin..w.end]),
+            };
+            out.put(w.step, value);
+        });
+    }
+
+    /// How many neighbours in the window differ (`changes`) or fall (`resets`), from prefix counts.
+    fn pairs(&self, changes: bool, out: &mut Steps, looked_at: &mut u64) {
+        let mut prefix = Vec::with_capacity(self.values.len());
+        let mut total = 0u64;
+        for (i, value) in self.values.iter().enumerate() {
+            if i > 0 {
+                let previous = self.values[i - 1];
+                let counts = if changes { *value != previous && !(value.is_nan() && previous.is_nan()) } else { *value < previous };
+                total += u64::from(counts);
+            }
+            prefix.push(total);
+        }
+        self.each(|w| {
+            *looked_at += (w.end - w.begin) as u64;
+            out.put(w.step, (prefix[w.end - 1] - prefix[w.begin]) as f64);
+        });
+    }
+}
+
+/// Go's `Duration.Seconds`: whole seconds and the rest apart.
+fn seconds_of_range(range: i64) -> f64 {
+    (range / 1000) as f64 + ((range % 1000) * 1_000_000) as f64 / 1e9
+}
+
+/// Prefix sums if all values are whole and all sums exact: then any order of additions has the
+/// same bits, with no rounding for the compensation to catch. `-0` is left out, its sums have signs.
+fn whole_number_prefix_sums(values: &[f64]) -> Option<Vec<i64>> {
+    const EXACT: i64 = 1 << 53;
+    let mut magnitude = 0i64;
+    let mut total = 0i64;
+    let mut prefix = Vec::with_capacity(values.len() + 1);
+    prefix.push(0);
+    for value in values {
+        let whole = *value as i64;
+        if (whole as f64).to_bits() != value.to_bits() || whole.unsigned_abs() >= EXACT as u64 {
+            return None;
+        }
+        magnitude += whole.abs();
+        if magnitude >= EXACT {
+            return None;
+        }
+        total += whole;
+        prefix.push(total);
+    }
+    Some(prefix)
+}
+
+/// `sum_over_time`'s order of additions.
+fn sum(values: &[f64]) -> f64 {
+    let mut sum = Kahan::default();
+    values.iter().for_each(|v| sum.add(*v));
+    if sum.sum.is_infinite() { sum.sum } else { sum.sum + sum.c }
+}
+
+/// Sum by count; from where the sum would overflow on, a running mean.
+fn mean(values: &[f64]) -> f64 {
+    let mut sum = Kahan { sum: values[0], c: 0.0 };
+    let mut running: Option<Kahan> = None;
+    let mut count = 1.0;
+    for (i, value) in values[1..].iter().enumerate() {
+        count = (i + 2) as f64;
+        if running.is_none() {
+            let mut next = sum;
+            next.add(*value);
+            if !next.sum.is_infinite() {
+                sum = next;
+                continue;
+            }
+            running = Some(Kahan { sum: sum.sum / (count - 1.0), c: sum.c / (count - 1.0) });
+        }
+        if let Some(mean) = &mut running {
+            let q = (count - 1.0) / count;
+            *mean = Kahan { sum: q * mean.sum, c: q * mean.c };
+            mean.add(*value / count);
+        }
+    }
+    match running {
+        Some(mean) => mean.sum + mean.c,
+        None => sum.sum / count + sum.c / count,
+    }
+}
+
+fn variance(values: &[f64]) -> f64 {
+    let (mut count, mut mean, mut aux) = (0.0, Kahan::default(), Kahan::default());
+    for value in values {
+        count += 1.0;
+        let delta = value - (mean.sum + mean.c);
+        mean.add(delta / count);
+        aux.add(delta * (value - (mean.sum + mean.c)));
+    }
+    (aux.sum + aux.c) / count
+}
+
+/// Least squares; the intercept is that at `origin`.
+fn regression(times: &[i64], values: &[f64], origin: i64) -> (f64, f64) {
+    let (mut x_sum, mut y_sum, mut xy_sum, mut x2_sum) = (Kahan::default(), Kahan::default(), Kahan::default(), Kahan::default());
+    let mut n = 0.0;
+    let mut constant = true;
+    for (time, y) in times.iter().zip(values) {
+        constant = constant && (n == 0.0 || *y == values[0]);
+        n += 1.0;
+        let x = (time - origin) as f64 / 1e3;
+        x_sum.add(x);
+        y_sum.add(*y);
+        xy_sum.add(x * y);
+        x2_sum.add(x * x);
+    }
+    if constant {
+        return if values[0].is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, values[0]) };
+    }
+    let (x, y, xy, x2) = (x_sum.sum + x_sum.c, y_sum.sum + y_sum.c, xy_sum.sum + xy_sum.c, x2_sum.sum + x2_sum.c);
+    let covariance = xy - x * y / n;
+    let variance = x2 - x * x / n;
+    let slope = covariance / variance;
+    (slope, y / n - slope * x / n)
+}
+
+/// The φ-quantile by linear interpolation; NaN sorts first. Sorts `values`.
+pub(crate) fn quantile(q: f64, values: &mut [f64]) -> f64 {
+    if values.is_empty() || q.is_nan() {
+        return model::value::NORMAL_NAN;
+    }
+    if q < 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    if q > 1.0 {
+        return f64::INFINITY;
+    }
+    values.sort_by(|a, b| match (a.is_nan(), b.is_nan()) {
+        (true, true) => std::cmp::Ordering::Equal,
+        (true, false) => std::cmp::Ordering::Less,
+        (false, true) => std::cmp::Ordering::Greater,
+        (false, false) => a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal),
+    });
+    let n = values.len() as f64;
+    let rank = q * (n - 1.0);
+    let lower = rank.floor().max(0.0);
+    let upper = (lower + 1.0).min(n - 1.0);
+    let weight = rank - rank.floor();
+    values[lower as usize] * (1.0 - weight) + values[upper as usize] * weight
+}

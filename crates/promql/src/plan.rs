@@ -1,0 +1,394 @@
+//! From the tree of an expression to what the engine runs.
+//!
+//! Done here, once per query: parentheses vanish, `start()` and `end()` become times, functions
+//! become operators, constants are folded, and parts that do not depend on the step are marked,
+//! so that the engine evaluates them once.
+
+pub(crate) mod operator;
+
+use crate::ast::{Aggregate, At, Binary, Call, Expr, MatrixSelector, Span, Subquery, ValueType, VectorSelector};
+use model::{Matcher, Timestamp};
+use operator::{Calendar, Elementwise, WindowFunction};
+
+/// A planned part.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub kind: Kind,
+    pub span: Span,
+    pub value_type: ValueType,
+    /// Its value is the same at all steps: everything below it has a fixed time.
+    pub invariant: bool,
+}
+
+/// When a selector or subquery looks: at its own time if fixed, else at the step's; less the offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct When {
+    pub at: Option<i64>,
+    pub offset: i64,
+}
+
+impl When {
+    pub fn time(&self, step_time: i64) -> i64 {
+        self.at.unwrap_or(step_time).saturating_sub(self.offset)
+    }
+}
+
+/// An instant selector.
+#[derive(Clone, Debug)]
+pub(crate) struct Selector {
+    pub matchers: Vec<Matcher>,
+    pub when: When,
+}
+
+/// What gives windows of samples.
+#[derive(Clone, Debug)]
+pub(crate) struct Windows {
+    pub source: WindowSource,
+    pub when: When,
+    pub range: i64,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum WindowSource {
+    Selector(Vec<Matcher>),
+    /// The inner expression and the step, if one is written.
+    Subquery(Box<Plan>, Option<i64>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Number(f64),
+    String(String),
+    Selector(Selector),
+    /// A range vector as the whole query.
+    Windows(Windows),
+    /// A function of windows; `parameter` is quantile's φ and predict_linear's seconds.
+    Window {
+        function: WindowFunction,
+        windows: Windows,
+        parameter: Option<Box<Plan>>,
+    },
+    AbsentOverTime {
+        windows: Windows,
+    },
+    Elementwise {
+        function: Elementwise,
+        input: Box<Plan>,
+        parameters: Vec<Plan>,
+    },
+    Negate(Box<Plan>),
+    Absent {
+        input: Box<Plan>,
+        matchers: Option<Vec<Matcher>>,
+    },
+    /// `timestamp(selector)`: the samples' own times.
+    SampleTime(Selector),
+    /// `timestamp(anything else)`: the step's time.
+    StepTime(Box<Plan>),
+    /// `time()`
+    Time,
+    /// `hour()` and its kin without argument.
+    Calendar(Calendar),
+    ScalarOf(Box<Plan>),
+    VectorOf(Box<Plan>),
+    Sort {
+        input: Box<Plan>,
+        descending: bool,
+    },
+    LabelReplace {
+        input: Box<Plan>,
+        destination: String,
+        replacement: String,
+        source: String,
+        regex: String,
+    },
+    LabelJoin {
+        input: Box<Plan>,
+        destination: String,
+        separator: String,
+        sources: Vec<String>,
+    },
+    HistogramQuantile {
+        quantile: Box<Plan>,
+        input: Box<Plan>,
+    },
+    Aggregate {
+        aggregate: Aggregation,
+        input: Box<Plan>,
+        parameter: Option<Box<Plan>>,
+    },
+    ScalarBinary {
+        op: crate::ast::BinaryOp,
+        left: Box<Plan>,
+        right: Box<Plan>,
+    },
+    /// A vector and a scalar; `scalar_left` tells which is which.
+    VectorScalar {
+        op: crate::ast::BinaryOp,
+        vector: Box<Plan>,
+        scalar: Box<Plan>,
+        scalar_left: bool,
+        return_bool: bool,
+    },
+    VectorBinary {
+        op: crate::ast::BinaryOp,
+        left: Box<Plan>,
+        right: Box<Plan>,
+        matching: crate::ast::Matching,
+        return_bool: bool,
+    },
+}
+
+/// How series are grouped and combined.
+#[derive(Clone, Debug)]
+pub(crate) struct Aggregation {
+    pub op: crate::ast::AggregateOp,
+    /// Sorted, each once.
+    pub grouping: Vec<String>,
+    pub without: bool,
+}
+
+/// What a plan is made for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Planner {
+    pub start: Timestamp,
+    pub end: Timestamp,
+}
+
+/// Why an expression cannot be planned: the text is the query's error.
+pub(crate) type PlanError = String;
+
+impl Planner {
+    pub fn plan(&self, expr: &Expr) -> Result<Plan, PlanError> {
+        let (kind, invariant) = match expr {
+            Expr::Paren(paren) => return self.plan(&paren.expr),
+            Expr::Number(number) => (Kind::Number(number.value), true),
+            Expr::String(text) => (Kind::String(text.value.clone()), true),
+            Expr::Vector(selector) => {
+                let selector = self.selector(selector);
+                let fixed = selector.when.at.is_some();
+                (Kind::Selector(selector), fixed)
+            }
+            Expr::Matrix(_) | Expr::Subquery(_) => {
+                let windows = self.windows(expr)?;
+                let fixed = windows.when.at.is_some();
+                (Kind::Windows(windows), fixed)
+            }
+            Expr::Unary(unary) => {
+                let inner = self.plan(&unary.expr)?;
+                if !unary.negative {
+                    return Ok(inner);
+                }
+                let invariant = inner.invariant;
+                match inner.kind {
+                    Kind::Number(value) => (Kind::Number(-value), true),
+                    _ => (Kind::Negate(Box::new(inner)), invariant),
+                }
+            }
+            Expr::Binary(binary) => self.binary(binary)?,
+            Expr::Aggregate(aggregate) => self.aggregate(aggregate)?,
+            Expr::Call(call) => self.call(call)?,
+        };
+        Ok(Plan { kind, span: expr.span(), value_type: expr.value_type(), invariant })
+    }
+
+    fn boxed(&self, expr: &Expr) -> Result<Box<Plan>, PlanError> {
+        self.plan(expr).map(Box::new)
+    }
+
+    fn when(&self, at: Option<At>, offset: model::Millis) -> When {
+        let at = at.map(|at| match at {
+            At::Time(time) => time.0,
+            At::Start => self.start.0,
+            At::End => self.end.0,
+        });
+        When { at, offset: offset.0 }
+    }
+
+    fn selector(&self, selector: &VectorSelector) -> Selector {
+        Selector { matchers: selector.matchers.clone(), when: self.when(selector.at, selector.offset) }
+    }
+
+    fn windows(&self, expr: &Expr) -> Result<Windows, PlanError> {
+        match unwrap(expr) {
+            Expr::Matrix(MatrixSelector { vector, range, span }) => Ok(Windows {
+                source: WindowSource::Selector(vector.matchers.clone()),
+                when: self.when(vector.at, vector.offset),
+                range: range.0,
+                span: *span,
+            }),
+            Expr::Subquery(subquery) => {
+                let Subquery { expr, range, step, offset, at, span } = subquery.as_ref();
+                Ok(Windows {
+                    source: WindowSource::Subquery(self.boxed(expr)?, step.map(|s| s.0)),
+                    when: self.when(*at, *offset),
+                    range: range.0,
+                    span: *span,
+                })
+            }
+            other => Err(format!("expected a range vector, got {}", other.value_type().documented())),
+        }
+    }
+
+    fn binary(&self, binary: &Binary) -> Result<(Kind, bool), PlanError> {
+        let (left, right) = (self.boxed(&binary.left)?, self.boxed(&binary.right)?);
+        let invariant = left.invariant && right.invariant;
+        let op = binary.op;
+        let kind = match (left.value_type, right.value_type) {
+            (ValueType::Scalar, ValueType::Scalar) => match (&left.kind, &right.kind) {
+                (Kind::Number(a), Kind::Number(b)) => Kind::Number(operator::scalar_binary(op, *a, *b)),
+                _ => Kind::ScalarBinary { op, left, right },
+            },
+            (ValueType::Vector, ValueType::Scalar) => {
+                Kind::VectorScalar { op, vector: left, scalar: right, scalar_left: false, return_bool: binary.return_bool }
+            }
+            (ValueType::Scalar, ValueType::Vector) => {
+                Kind::VectorScalar { op, vector: right, scalar: left, scalar_left: true, return_bool: binary.return_bool }
+            }
+            _ => Kind::VectorBinary {
+                op,
+                left,
+                right,
+                matching: binary.matching.clone().unwrap_or_default(),
+                return_bool: binary.return_bool,
+            },
+        };
+        Ok((kind, invariant))
+    }
+
+    fn aggregate(&self, aggregate: &Aggregate) -> Result<(Kind, bool), PlanError> {
+        let input = self.boxed(&aggregate.expr)?;
+        let parameter = aggregate.parameter.as_ref().map(|p| self.boxed(p)).transpose()?;
+        // As in Prometheus only the vector counts... but a parameter that changes with the step
+        // makes the result change too, so it counts here.
+        let invariant = input.invariant && parameter.as_ref().is_none_or(|p| p.invariant);
+        let mut grouping = aggregate.grouping.clone();
+        grouping.sort();
+        grouping.dedup();
+        let aggregation = Aggregation { op: aggregate.op, grouping, without: aggregate.without };
+        Ok((Kind::Aggregate { aggregate: aggregation, input, parameter }, invariant))
+    }
+
+    fn call(&self, call: &Call) -> Result<(Kind, bool), PlanError> {
+        let name = call.function.name;
+        let args = &call.args;
+        if let Some(function) = WindowFunction::named(name) {
+            // quantile_over_time alone has its window second.
+            let (window, parameter) = match function {
+                WindowFunction::Quantile => (argument(args, 1)?, Some(self.boxed(argument(args, 0)?)?)),
+                WindowFunction::PredictLinear => (argument(args, 0)?, Some(self.boxed(argument(args, 1)?)?)),
+                _ => (argument(args, 0)?, None),
+            };
+            let windows = self.windows(window)?;
+            let invariant = windows.when.at.is_some()
+                && parameter.as_ref().is_none_or(|p| p.invariant)
+                && !matches!(function, WindowFunction::PredictLinear);
+            return Ok((Kind::Window { function, windows, parameter }, invariant));
+        }
+        if let Some(function) = Elementwise::named(name) {
+            if let (Elementwise::Calendar(field), true) = (function, args.is_empty()) {
+                return Ok((Kind::Calendar(field), false));
+            }
+            let input = self.boxed(argument(args, 0)?)?;
+            let parameters = args.iter().skip(1).map(|a| self.plan(a)).collect::<Result<Vec<_>, _>>()?;
+            let invariant = input.invariant && parameters.iter().all(|p| p.invariant);
+            return Ok((Kind::Elementwise { function, input, parameters }, invariant));
+        }
+        let first = |planner: &Self| planner.boxed(argument(args, 0)?);
+        let kind = match name {
+            "absent" => {
+                let matchers = match unwrap(argument(args, 0)?) {
+                    Expr::Vector(selector) => Some(selector.matchers.clone()),
+                    _ => None,
+                };
+                Kind::Absent { input: first(self)?, matchers }
+            }
+            "absent_over_time" => {
+                let windows = self.windows(argument(args, 0)?)?;
+                let fixed = windows.when.at.is_some();
+                return Ok((Kind::AbsentOverTime { windows }, fixed));
+            }
+            "time" => return Ok((Kind::Time, false)),
+            "pi" => Kind::Number(std::f64::consts::PI),
+            "timestamp" => match unwrap(argument(args, 0)?) {
+                Expr::Vector(selector) => {
+                    let selector = self.selector(selector);
+                    let fixed = selector.when.at.is_some();
+                    return Ok((Kind::SampleTime(selector), fixed));
+                }
+                _ => return Ok((Kind::StepTime(first(self)?), false)),
+            },
+            "scalar" => Kind::ScalarOf(first(self)?),
+            "vector" => Kind::VectorOf(first(self)?),
+            "sort" => Kind::Sort { input: first(self)?, descending: false },
+            "sort_desc" => Kind::Sort { input: first(self)?, descending: true },
+            "label_replace" => Kind::LabelReplace {
+                input: first(self)?,
+                destination: text(args, 1)?,
+                replacement: text(args, 2)?,
+                source: text(args, 3)?,
+                regex: text(args, 4)?,
+            },
+            "label_join" => Kind::LabelJoin {
+                input: first(self)?,
+                destination: text(args, 1)?,
+                separator: text(args, 2)?,
+                sources: (3..args.len()).map(|i| text(args, i)).collect::<Result<_, _>>()?,
+            },
+            "histogram_quantile" => Kind::HistogramQuantile { quantile: first(self)?, input: self.boxed(argument(args, 1)?)? },
+            _ => return Err(format!("unknown function with name {}", model::name::quote(name))),
+        };
+        let invariant = match &kind {
+            Kind::Absent { input, .. }
+            | Kind::ScalarOf(input)
+            | Kind::VectorOf(input)
+            | Kind::Sort { input, .. }
+            | Kind::LabelReplace { input, .. }
+            | Kind::LabelJoin { input, .. } => input.invariant,
+            Kind::HistogramQuantile { quantile, input } => quantile.invariant && input.invariant,
+            _ => true,
+        };
+        Ok((kind, invariant))
+    }
+}
+
+impl Plan {
+    /// Does the order of its series in an instant query come from the query?
+    pub fn keeps_order(&self) -> bool {
+        use crate::ast::AggregateOp;
+        match &self.kind {
+            Kind::Sort { .. } => true,
+            Kind::Aggregate { aggregate, .. } => matches!(aggregate.op, AggregateOp::TopK | AggregateOp::BottomK),
+            Kind::Elementwise { input, .. }
+            | Kind::Negate(input)
+            | Kind::StepTime(input)
+            | Kind::LabelReplace { input, .. }
+            | Kind::LabelJoin { input, .. } => input.keeps_order(),
+            Kind::VectorScalar { vector, .. } => vector.keeps_order(),
+            Kind::VectorBinary { left, right, matching, .. } => match matching.cardinality {
+                crate::ast::Cardinality::OneToMany => right.keeps_order(),
+                _ => left.keeps_order(),
+            },
+            _ => false,
+        }
+    }
+}
+
+fn unwrap(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Paren(paren) => unwrap(&paren.expr),
+        other => other,
+    }
+}
+
+fn argument(args: &[Expr], at: usize) -> Result<&Expr, PlanError> {
+    args.get(at).ok_or_else(|| format!("argument {} is missing", at + 1))
+}
+
+fn text(args: &[Expr], at: usize) -> Result<String, PlanError> {
+    match unwrap(argument(args, at)?) {
+        Expr::String(literal) => Ok(literal.value.clone()),
+        other => Err(format!("expected a string, got {}", other.value_type().documented())),
+    }
+}
