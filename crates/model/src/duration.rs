@@ -10,6 +10,13 @@ pub enum DurationError {
     Empty,
     /// Not of the form.
     Syntax(String),
+    /// No unit of ours.
+    UnknownUnit {
+        /// The unit.
+        unit: String,
+        /// The whole text.
+        text: String,
+    },
     /// More than 292 years (Go's range of nanoseconds).
     OutOfRange,
 }
@@ -19,6 +26,9 @@ impl fmt::Display for DurationError {
         match self {
             Self::Empty => f.write_str("empty duration string"),
             Self::Syntax(text) => write!(f, "not a valid duration string: {}", crate::name::quote(text)),
+            Self::UnknownUnit { unit, text } => {
+                write!(f, "unknown unit {} in duration {}", crate::name::quote(unit), crate::name::quote(text))
+            }
             Self::OutOfRange => f.write_str("duration out of range"),
         }
     }
@@ -48,7 +58,14 @@ pub fn parse(text: &str) -> Result<Millis, DurationError> {
         let (number, tail) = rest.split_at(digits);
         let unit_len = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_len);
-        let at = UNITS.iter().position(|(name, _)| *name == unit).filter(|at| *at >= next_unit).ok_or_else(syntax)?;
+        if unit.is_empty() {
+            return Err(syntax());
+        }
+        let unknown = || DurationError::UnknownUnit { unit: unit.to_owned(), text: text.to_owned() };
+        let at = UNITS.iter().position(|(name, _)| *name == unit).ok_or_else(unknown)?;
+        if at < next_unit {
+            return Err(syntax());
+        }
         next_unit = at + 1;
         let number: i64 = number.parse().map_err(|_| DurationError::OutOfRange)?;
         total = number
@@ -107,6 +124,13 @@ mod tests {
         }
         for bad in ["", "1", "s", "1m1h", "1s1s", "-1s", "1.5h", "1 s", "99999999999y"] {
             assert!(parse(bad).is_err(), "{bad}");
+        }
+        for (bad, why) in [
+            ("5y1hs", "unknown unit \"hs\" in duration \"5y1hs\""),
+            ("5m1h", "not a valid duration string: \"5m1h\""),
+            ("", "empty duration string"),
+        ] {
+            assert_eq!(parse(bad).map_err(|error| error.to_string()), Err(why.to_owned()));
         }
     }
 }
