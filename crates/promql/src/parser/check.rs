@@ -161,6 +161,7 @@ impl Checker<'_> {
         while span.end > span.start && space(span.end) {
             span.end -= 1;
         }
+        span.end = span.end.max(span.start);
         span
     }
 }

@@ -3,7 +3,7 @@
 use super::aggregate::opens_aggregation;
 use super::literal::unquote;
 use super::selector::is_metric_name;
-use super::{DEPTH_MAX, Fail, Parsed, Parser};
+use super::{DEPTH_MAX, Fail, NESTING_MAX, Parsed, Parser};
 use crate::ast::{Binary, BinaryOp, Call, Cardinality, Expr, Matching, Paren, Span, StringLiteral, Unary};
 use crate::functions;
 use crate::lexer::{Keyword, Kind, Token};
@@ -238,16 +238,16 @@ impl<'a> Parser<'a> {
     /// One level above what has `height`.
     pub(super) fn node(&self, expr: Expr, height: usize) -> Parsed<Node> {
         if height >= DEPTH_MAX {
-            return Err(self.too_deep(expr.span()));
+            return Err(self.too_deep(expr.span(), DEPTH_MAX));
         }
         Ok(Node { expr, height: height + 1 })
     }
 
     /// Applies a rule one level below; the only way in which rules may recurse.
     pub(super) fn nested<T>(&mut self, rule: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
-        if self.depth >= DEPTH_MAX {
+        if self.depth >= NESTING_MAX {
             let span = self.peek()?.span();
-            return Err(self.too_deep(span));
+            return Err(self.too_deep(span, NESTING_MAX));
         }
         self.depth += 1;
         let outcome = rule(self);
@@ -255,8 +255,8 @@ impl<'a> Parser<'a> {
         outcome
     }
 
-    fn too_deep(&self, span: Span) -> Fail {
-        self.fail(span, format!("expression is nested too deeply, at most {DEPTH_MAX} levels are allowed"))
+    fn too_deep(&self, span: Span, levels: usize) -> Fail {
+        self.fail(span, format!("expression is nested too deeply, at most {levels} levels are allowed"))
     }
 }
 

@@ -6,7 +6,7 @@
 //! into its message, and one that is not just passes it on. Prometheus collects errors and shows the first; we stop there.
 //!
 //! # Invariants
-//! - No tree is higher than [`DEPTH_MAX`], so that whoever walks it may recurse.
+//! - No tree is higher than [`DEPTH_MAX`], so that whoever walks it may recurse, as may the parser to [`NESTING_MAX`].
 //! - What leaves here is well typed; the engine checks nothing again.
 //! - A token is asked for exactly when Prometheus's parser would ask for it, since a fault of the lexer goes before one of
 //!   the grammar or of the types that is found later.
@@ -28,9 +28,13 @@ use crate::ast::{Expr, Span};
 use crate::lexer::{Keyword, Kind, Lexer, Token};
 use model::{Labels, Matcher};
 
-/// How many expressions may stand in each other. A level costs the parser and those who walk the tree at most about two
-/// kibibytes of stack; threads have two mebibytes.
+/// How high a tree may be, chains of operators included. Whoever walks it has four kibibytes of stack a level in a thread
+/// of two mebibytes.
 pub const DEPTH_MAX: usize = 512;
+
+/// How many expressions may be open at once, in parentheses or calls. These cost the parser itself about four kibibytes
+/// each, and whoever parses has a stack that is in use already.
+pub const NESTING_MAX: usize = 256;
 
 /// What the language has beyond its stable part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
