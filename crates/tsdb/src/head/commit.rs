@@ -28,6 +28,8 @@ pub(super) struct Scratch {
     order: Vec<(Slot, u32)>,
     accepted: Vec<Accepted>,
     records: Records,
+    /// Series that `records` names because the log failed to take them before.
+    again: Vec<Slot>,
 }
 
 /// A row that passed the check and changes something.
@@ -78,8 +80,12 @@ impl Head {
             result.batch_dropped = true;
             return self.wait_for(created, None, log);
         }
+        scratch.again.clear();
         let samples = log.and_then(|log| scratch.enqueue_samples(self, log));
-        self.wait_for(created, samples, log)?;
+        if let Err(error) = self.wait_for(created, samples, log) {
+            self.unlogged.lock().unwrap_or_else(PoisonError::into_inner).append(&mut scratch.again);
+            return Err(error);
+        }
         self.apply(&scratch.accepted);
         result.stored = (batch.rows.len() - result.refused.len()) as u64;
         self.counters.samples.fetch_add(result.stored, Ordering::Relaxed);
@@ -142,8 +148,8 @@ impl Head {
                     next += 1;
                 }
             }
-            if (index.len() + fresh.len()) as u64 > SLOTS_MAX {
-                return Err(CommitError::TooManySeries(index.len() as u64));
+            if (index.series_count() + fresh.len()) as u64 > SLOTS_MAX {
+                return Err(CommitError::TooManySeries(index.series_count() as u64));
             }
             self.next_ref.store(next, Ordering::Relaxed);
         }
@@ -220,15 +226,15 @@ impl Head {
     }
 
     /// Records the series again whose record the log failed to take: samples without it would be lost in a replay.
-    fn log_again(&self, records: &mut Records) {
-        let slots = std::mem::take(&mut *self.unlogged.lock().unwrap_or_else(PoisonError::into_inner));
-        if slots.is_empty() {
+    fn log_again(&self, records: &mut Records, again: &mut Vec<Slot>) {
+        again.append(&mut self.unlogged.lock().unwrap_or_else(PoisonError::into_inner));
+        if again.is_empty() {
             return;
         }
         let index = self.read_index();
         records.add(|bytes| {
             let mut encoder = SeriesEncoder::start(bytes);
-            for slot in &slots {
+            for slot in again.iter() {
                 let labels = index.labels(slot.0);
                 let pairs: Vec<(&str, &str)> = labels.iter().collect();
                 encoder.push(index.handle(slot.0).series_ref, pairs.into_iter());
@@ -335,7 +341,7 @@ impl Scratch {
             return None;
         }
         self.records.clear();
-        head.log_again(&mut self.records);
+        head.log_again(&mut self.records, &mut self.again);
         self.records.add(|bytes| {
             let mut encoder = SamplesEncoder::start(bytes);
             for sample in &self.accepted {

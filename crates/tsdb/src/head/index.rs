@@ -51,7 +51,7 @@ pub struct Index {
 
 impl Index {
     /// How many series.
-    pub fn len(&self) -> usize {
+    pub fn series_count(&self) -> usize {
         self.places.len()
     }
 
@@ -124,7 +124,7 @@ impl Index {
         let values = self.values.entry(pair.0).or_default();
         values.series += 1;
         let postings = self.postings.entry(pair).or_default();
-        if postings.len() == 0 {
+        if postings.slot_count() == 0 {
             values.add(pair.1, &self.symbols);
         }
         postings.push(slot);
@@ -133,7 +133,7 @@ impl Index {
 
 impl Values {
     /// How many series have the label.
-    pub(super) fn series_count(&self) -> u64 {
+    pub(super) fn labelled_count(&self) -> u64 {
         self.series
     }
 

@@ -29,7 +29,7 @@ impl Index {
         }
         let mut found = found.unwrap_or_else(|| {
             let mut all = RoaringBitmap::new();
-            all.insert_range(0..self.len() as u32);
+            all.insert_range(0..self.series_count() as u32);
             all
         });
         for matcher in taking {
@@ -59,9 +59,9 @@ impl Index {
         match (matcher.op, matcher.regex().and_then(|regex| regex.literals())) {
             (MatchOp::Equal | MatchOp::NotEqual, _) => {
                 if matcher.value.is_empty() {
-                    return values.series_count();
+                    return values.labelled_count();
                 }
-                self.symbols.find(&matcher.value).and_then(|value| self.postings.get(&(name, value))).map_or(0, |p| p.len())
+                self.symbols.find(&matcher.value).and_then(|value| self.postings.get(&(name, value))).map_or(0, |p| p.slot_count())
             }
             (MatchOp::Regex | MatchOp::NotRegex, Some(literals)) => literals.len() as u64,
             // Running the engine on a value costs some ten times a step through a list.

@@ -128,10 +128,10 @@ impl Head {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (min_time, max_time) = self.time_range().unzip();
         HeadStats {
-            series_count: index.len() as u64,
+            series_count: index.series_count() as u64,
             chunk_count: count(&self.counters.chunks),
             label_pair_count: index.postings.len() as u64,
-            symbol_count: index.symbols.len() as u64,
+            symbol_count: index.symbols.count() as u64,
             min_time,
             max_time,
             samples_appended: count(&self.counters.samples),

@@ -62,7 +62,7 @@ impl Postings {
     }
 
     /// How many slots.
-    pub fn len(&self) -> u64 {
+    pub fn slot_count(&self) -> u64 {
         match self {
             Self::Inline(_, len) => u64::from(*len),
             Self::Vector(slots) => slots.len() as u64,
@@ -104,7 +104,7 @@ mod tests {
         let mut postings = Postings::default();
         for i in 0..200u32 {
             postings.push(i * 3);
-            assert_eq!(postings.len(), u64::from(i) + 1);
+            assert_eq!(postings.slot_count(), u64::from(i) + 1);
             assert!(postings.to_set().iter().eq((0..=i).map(|i| i * 3)));
         }
         let mut set: RoaringBitmap = (0..10).collect();

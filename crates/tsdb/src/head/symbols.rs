@@ -62,7 +62,7 @@ impl Symbols {
     }
 
     /// How many strings.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.places.len()
     }
 
@@ -100,7 +100,7 @@ mod tests {
             assert_eq!(symbols.find(text), Some(*id));
             assert_eq!(symbols.intern(text), *id);
         }
-        assert_eq!(symbols.len(), texts.len());
+        assert_eq!(symbols.count(), texts.len());
         assert_eq!(symbols.find("absent"), None);
     }
 }

@@ -1,0 +1,95 @@
+//! Opening a data directory: the lock, torn ends, missing parts, and what is refused untouched.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use model::{Labels, Timestamp};
+use std::path::Path;
+use storage::{Appender, Batch, CommitError, Committed, Interval, Queryable, Row, RowSeries, RowValue, SelectHints};
+use tsdb::{Db, OpenError, Options};
+
+const ALL: Interval = Interval { start: Timestamp::MIN, end: Timestamp::MAX };
+
+fn sample(n: u32, time: i64) -> Batch {
+    Batch {
+        labels: vec![Labels::from_pairs([("__name__", "m"), ("n", n.to_string().as_str())])],
+        rows: vec![Row { series: RowSeries::Labels(0), start: Timestamp(0), timestamp: Timestamp(time), value: RowValue::Float(1.0) }],
+        ..Batch::default()
+    }
+}
+
+fn write(dir: &Path, series: std::ops::Range<u32>) {
+    let db = Db::open(Options::new(dir)).unwrap();
+    for n in series {
+        db.commit(&sample(n, i64::from(n)), &mut Committed::default()).unwrap();
+    }
+    db.close().unwrap();
+}
+
+fn series_count(db: &Db) -> usize {
+    db.select(ALL, &[], &SelectHints::default()).unwrap().series.len()
+}
+
+#[test]
+fn a_second_opener_is_refused_and_the_lock_ends_with_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(Options::new(dir.path())).unwrap();
+    let error = Db::open(Options::new(dir.path())).err().unwrap();
+    assert_eq!(error.to_string(), "lock DB directory: resource temporarily unavailable");
+    db.close().unwrap();
+    assert!(matches!(db.commit(&sample(1, 1), &mut Committed::default()), Err(CommitError::NotReady)));
+    drop(Db::open(Options::new(dir.path())).unwrap());
+    assert!(!dir.path().join("lock").exists());
+}
+
+#[test]
+fn a_torn_end_costs_only_the_torn_record() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), 0..10);
+    let segment = dir.path().join("wal/00000000");
+    let content = std::fs::read(&segment).unwrap();
+    for cut in 1..60 {
+        std::fs::write(&segment, &content[..content.len() - cut]).unwrap();
+        let db = Db::open(Options::new(dir.path())).unwrap();
+        let found = series_count(&db);
+        assert!((7..10).contains(&found), "{found} series after a cut of {cut} bytes");
+        // A series that lost its record is made again, above all refs that the log knows.
+        db.commit(&sample(9, 100), &mut Committed::default()).unwrap();
+        db.close().unwrap();
+        drop(db);
+        let again = Db::open(Options::new(dir.path())).unwrap();
+        assert_eq!(again.stats().wal_corruptions, 0, "the first start repaired the segment");
+        assert!(series_count(&again) >= found);
+        drop(again);
+        std::fs::remove_dir_all(dir.path().join("wal")).unwrap();
+        std::fs::create_dir(dir.path().join("wal")).unwrap();
+    }
+}
+
+#[test]
+fn a_log_without_its_beginning_is_refused_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), 0..10);
+    let db = Db::open(Options::new(dir.path())).unwrap();
+    db.commit(&sample(1, 1000), &mut Committed::default()).unwrap();
+    drop(db);
+    std::fs::remove_file(dir.path().join("wal/00000000")).unwrap();
+    let before = std::fs::read(dir.path().join("wal/00000001")).unwrap();
+    let error = Db::open(Options::new(dir.path())).err().unwrap();
+    assert!(matches!(error, OpenError::SeriesMissing { samples: 1, series: 1, .. }), "{error}");
+    assert_eq!(std::fs::read(dir.path().join("wal/00000001")).unwrap(), before);
+    assert_eq!(std::fs::read_dir(dir.path().join("wal")).unwrap().count(), 1);
+}
+
+#[test]
+fn tombstones_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("wal")).unwrap();
+    let mut records = tsdb::wal::Records::new();
+    records.add(|bytes| tsdb::wal::record::TombstonesEncoder::start(bytes).push(storage::SeriesRef(1), 0, 1));
+    let wal =
+        tsdb::wal::Wal::create(std::sync::Arc::new(world::RealFiles), &dir.path().join("wal"), tsdb::wal::Options::default()).unwrap();
+    wal.log(&records).unwrap();
+    drop(wal);
+    let error = Db::open(Options::new(dir.path())).err().unwrap();
+    assert!(error.to_string().contains("tombstone records in the log"), "{error}");
+    assert_eq!(std::fs::read_dir(dir.path().join("wal")).unwrap().count(), 1);
+}
