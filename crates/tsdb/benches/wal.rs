@@ -1,1 +1,77 @@
-fn main() {}
+//! Logs scrapes: a samples record of 2,000 rows each (refs in order, one time), encoded, compressed, written; no fsync.
+//!
+//! Values are a mix of constants, counters and random gauges (2 : 1 : 1). Written to the temporary folder.
+//! Command: `cargo bench -p tsdb --bench wal`. Figures are medians of five runs of 500 scrapes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use storage::SeriesRef;
+use tsdb::wal::record::{SamplesEncoder, decode_samples};
+use tsdb::wal::{Compression, Options, Records, Wal, read::SegmentReader};
+use world::RealFiles;
+
+const ROWS: usize = 2_000;
+const SCRAPES: usize = 500;
+
+fn main() {
+    let mut random = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    let values: Vec<f64> = (0..ROWS)
+        .map(|i| match i % 4 {
+            0 | 1 => (i % 8) as f64,
+            2 => (next() % 1_000_000) as f64,
+            _ => next() as f64 / u64::MAX as f64,
+        })
+        .collect();
+    for compression in [Compression::Snappy, Compression::None] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let options = Options { compression, ..Options::default() };
+        let wal = Wal::create(Arc::new(RealFiles), folder.path(), options).expect("a log");
+        let mut records = Records::new();
+        let mut encode_ns = Vec::new();
+        let mut times: Vec<f64> = (0..6)
+            .map(|run| {
+                let start = Instant::now();
+                let mut encoding = 0;
+                for scrape in 0..SCRAPES {
+                    let before = Instant::now();
+                    records.clear();
+                    records.add(|to| {
+                        let mut encoder = SamplesEncoder::start(to);
+                        let time = 1_700_000_000_000 + ((run * SCRAPES + scrape) * 15_000) as i64;
+                        for (i, value) in values.iter().enumerate() {
+                            encoder.push(SeriesRef(10_000 + i as u64), time, *value);
+                        }
+                    });
+                    encoding += before.elapsed().as_nanos();
+                    wal.log(&records).expect("space");
+                }
+                encode_ns.push(encoding as f64);
+                start.elapsed().as_nanos() as f64
+            })
+            .skip(1)
+            .collect();
+        times.sort_by(f64::total_cmp);
+        encode_ns.sort_by(f64::total_cmp);
+        let per_sample = (ROWS * SCRAPES) as f64;
+        let segment = std::fs::read(wal.segment().path(folder.path())).expect("the segment");
+        let start = Instant::now();
+        let mut samples = 0;
+        SegmentReader::new()
+            .each(folder.path(), &segment, |record| decode_samples(record.bytes, |_, _, _| samples += 1).expect("we wrote it"))
+            .expect("whole");
+        println!(
+            "{compression:?}: log {:.1} ns/sample, of which encode {:.1}; {:.1} B/sample; read {:.1} ns/sample",
+            times[2] / per_sample,
+            encode_ns[encode_ns.len() / 2] / per_sample,
+            segment.len() as f64 / samples as f64,
+            start.elapsed().as_nanos() as f64 / samples as f64
+        );
+    }
+}

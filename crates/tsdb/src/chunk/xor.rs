@@ -260,18 +260,7 @@ struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     fn new(stream: &'a [u8], total: u16) -> Self {
-        Self {
-            stream,
-            position: 0,
-            total,
-            done: 0,
-            time: i64::MIN,
-            value_bits: 0,
-            delta: 0,
-            leading: NO_WINDOW,
-            significant: 64,
-            shift: 0,
-        }
+        Self { stream, position: 0, total, done: 0, time: i64::MIN, value_bits: 0, delta: 0, leading: NO_WINDOW, significant: 64, shift: 0 }
     }
 
     /// Decodes as many samples as the slices, which are of one length, have room for.

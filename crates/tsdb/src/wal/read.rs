@@ -107,12 +107,7 @@ impl SegmentReader {
                 Ok(Some(record)) => visit(record),
                 Ok(None) => return Ok(()),
                 Err(fault) => {
-                    return Err(Damage {
-                        path: path.to_owned(),
-                        offset: cursor.offset as u64,
-                        good_len: cursor.good_len as u64,
-                        fault,
-                    });
+                    return Err(Damage { path: path.to_owned(), offset: cursor.offset as u64, good_len: cursor.good_len as u64, fault });
                 }
             }
         }

@@ -273,10 +273,7 @@ pub fn decode_tombstones(record: &[u8], mut visit: impl FnMut(SeriesRef, i64, i6
 ///
 /// # Errors
 /// [`Malformed`], after the exemplars before the fault were visited.
-pub fn decode_exemplars<'r>(
-    record: &'r [u8],
-    mut visit: impl FnMut(SeriesRef, i64, f64, &[(&'r str, &'r str)]),
-) -> Result<(), Malformed> {
+pub fn decode_exemplars<'r>(record: &'r [u8], mut visit: impl FnMut(SeriesRef, i64, f64, &[(&'r str, &'r str)])) -> Result<(), Malformed> {
     let mut rest = Rest::of(record, EXEMPLARS)?;
     let Some(base) = rest.base()? else { return Ok(()) };
     let mut labels = Vec::new();

@@ -320,7 +320,8 @@ impl Wal {
 
         taken.clear();
         let mut state = self.lock();
-        if written.is_ok() && self.options.durability == Durability::Interval
+        if written.is_ok()
+            && self.options.durability == Durability::Interval
             && let Output::Open { to_sync, .. } = &writer.output
         {
             finished.push(to_sync.clone());
