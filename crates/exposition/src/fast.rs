@@ -4,12 +4,14 @@
 //! cursor, or answers `None` and leaves everything as it was. What is rare (escaped names, blanks inside braces, raw line
 //! breaks, zero bytes, exemplars) and what is wrong goes the plain way.
 
+use std::borrow::Cow;
+
 use memchr::{memchr, memchr2};
 use model::Timestamp;
 
 use crate::Format;
 use crate::entry::{Entry, Normalise, Sample};
-use crate::lexer::{State, Token, is_metric_start};
+use crate::lexer::{State, Token};
 use crate::number::{leading_decimal, millis_of_seconds, parse_digits, parse_float};
 use crate::plain::{Plain, metadata_entry};
 
@@ -215,12 +217,15 @@ fn metadata<'a>(plain: &mut Plain<'a>, rest: &'a [u8]) -> Option<Entry<'a>> {
         b"# TYPE " => Token::Type,
         _ => return None,
     };
-    if !is_metric_start(*rest.get(7)?) {
-        return None;
-    }
-    let name = name_end(rest, 7, &METRIC_NAME)?;
+    // A family's lines follow one another: the name has mostly just been checked.
+    let known = plain.family.len();
+    let again = known > 0 && rest[7..].starts_with(plain.family.as_bytes()) && rest.get(7 + known) == Some(&b' ');
+    let name = if again { 7 + known } else { name_end(rest, 7, &METRIC_NAME)? };
     if rest[name] != b' ' {
         return None;
+    }
+    if !again {
+        plain.family = std::str::from_utf8(&rest[7..name]).ok()?;
     }
     let start = name + 1;
     let newline = start + memchr(b'\n', &rest[start..])?;
@@ -228,7 +233,7 @@ fn metadata<'a>(plain: &mut Plain<'a>, rest: &'a [u8]) -> Option<Entry<'a>> {
     if matches!(rest[start], b' ' | b'\t' | b'\n' | 0) || rest.get(newline + 1) == Some(&0) {
         return None;
     }
-    let entry = metadata_entry(plain.lexer.format, token, &rest[7..name], &rest[start..newline]).ok()?;
+    let entry = metadata_entry(plain.lexer.format, token, Cow::Borrowed(plain.family), &rest[start..newline]).ok()?;
     if let Entry::Type { kind, .. } = &entry {
         plain.normalise = Normalise::of(*kind);
     }

@@ -2,6 +2,7 @@
 //!
 //! It defines what the crate answers. The fast paths take the lines that pages are made of, and leave it the rest.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use model::{MetricType, Timestamp};
@@ -33,11 +34,13 @@ pub(crate) struct Plain<'a> {
     pub(crate) normalise: Normalise,
     /// Where the current line began.
     start: usize,
+    /// The last unquoted name that the fast path checked in a metadata line.
+    pub(crate) family: &'a str,
 }
 
 impl<'a> Plain<'a> {
     pub(crate) fn new(body: &'a [u8], format: Format) -> Self {
-        Self { lexer: Lexer::new(body, format), normalise: Normalise::None, start: 0 }
+        Self { lexer: Lexer::new(body, format), normalise: Normalise::None, start: 0, family: "" }
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<Entry<'a>>, ParseError> {
@@ -102,7 +105,11 @@ impl<'a> Plain<'a> {
     }
 
     fn metadata_entry(&mut self, line: Token, name: &'a [u8], text: &'a [u8]) -> Result<Entry<'a>, ParseError> {
-        let entry = metadata_entry(self.lexer.format, line, name, text).map_err(|kind| self.error(kind))?;
+        let entry = metadata_entry(self.lexer.format, line, String::from_utf8_lossy(name), text).map_err(|wrong| match wrong {
+            // The name as it was sent, not as it is shown.
+            ParseErrorKind::UnitNotSuffix { unit, .. } => self.error(ParseErrorKind::UnitNotSuffix { unit, name: name.to_vec() }),
+            kind => self.error(kind),
+        })?;
         if let Entry::Type { kind, .. } = &entry {
             self.normalise = Normalise::of(*kind);
         }
@@ -304,26 +311,26 @@ impl<'a> Plain<'a> {
 }
 
 /// What a metadata line says.
-pub(crate) fn metadata_entry<'a>(format: Format, line: Token, name: &'a [u8], text: &'a [u8]) -> Result<Entry<'a>, ParseErrorKind> {
-    let name_text = String::from_utf8_lossy(name);
+#[inline]
+pub(crate) fn metadata_entry<'a>(format: Format, line: Token, name: Cow<'a, str>, text: &'a [u8]) -> Result<Entry<'a>, ParseErrorKind> {
     match line {
         Token::Type => match metric_type(format, text) {
-            Some(kind) => Ok(Entry::Type { name: name_text, kind }),
+            Some(kind) => Ok(Entry::Type { name, kind }),
             None => Err(ParseErrorKind::MetricType(text.to_vec())),
         },
         Token::Help => {
             let escapes = if format == Format::OpenMetrics { Escapes::All } else { Escapes::Help };
             match std::str::from_utf8(text) {
-                Ok(text) => Ok(Entry::Help { name: name_text, text: unescape(text, escapes) }),
+                Ok(text) => Ok(Entry::Help { name, text: unescape(text, escapes) }),
                 Err(_) => Err(ParseErrorKind::HelpNotUtf8(text.to_vec())),
             }
         }
         _ => {
-            let base = name.strip_suffix(text);
+            let base = name.as_bytes().strip_suffix(text);
             if text.is_empty() || base.is_some_and(|base| base.ends_with(b"_")) {
-                return Ok(Entry::Unit { name: name_text, unit: String::from_utf8_lossy(text) });
+                return Ok(Entry::Unit { name, unit: String::from_utf8_lossy(text) });
             }
-            Err(ParseErrorKind::UnitNotSuffix { unit: text.to_vec(), name: name.to_vec() })
+            Err(ParseErrorKind::UnitNotSuffix { unit: text.to_vec(), name: name.as_bytes().to_vec() })
         }
     }
 }
