@@ -32,14 +32,14 @@ fn is_beyond(message: &str) -> bool {
 
 #[test]
 fn expressions() {
-    let mut failed = Vec::new();
+    let (mut failed, mut beyond) = (Vec::new(), 0);
     for case in table("expressions.json") {
         // Inputs that are no UTF-8 cannot reach the parser.
         let Some(input) = case["input"].as_str() else { continue };
         let outcome = parse(input, &OPTIONS);
         let want = case["ok"].as_bool().unwrap();
         match outcome {
-            Err(error) if is_beyond(&error.message) && !error.message.contains("\"non_existent") => {}
+            Err(error) if is_beyond(&error.message) && !error.message.contains("\"non_existent") => beyond += 1,
             Ok(_) if want => {}
             Err(error) if !want => {
                 let first = &case["errors"][0];
@@ -52,6 +52,7 @@ fn expressions() {
             other => failed.push(format!("{input}\n  got {:?}, want ok={want}", other.map_err(|error| error.to_string()))),
         }
     }
+    eprintln!("skipped: {beyond} of features that are not there");
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
 }
 
