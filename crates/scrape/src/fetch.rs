@@ -1,6 +1,5 @@
 //! Asking a target for its page over HTTP, with Prometheus's headers and Prometheus's words for what goes wrong.
 
-use std::error::Error as _;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -10,12 +10,15 @@ pub mod counters;
 pub mod fetch;
 pub mod gzip;
 pub mod labels;
+mod intervals;
+mod looper;
 pub mod manager;
 pub mod metadata;
 pub mod schedule;
 pub mod snapshot;
 pub mod state;
 pub mod target;
+mod workers;
 
 pub use counters::{CounterValues, IntervalLength, PoolCounters, Stats};
 pub use manager::{ApplyError, Manager, Options};

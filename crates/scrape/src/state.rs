@@ -131,6 +131,19 @@ pub struct Outcome {
     pub cache_cut: bool,
 }
 
+impl Outcome {
+    fn count(&mut self, refused: RowOutcome) {
+        let counter = match refused {
+            RowOutcome::Duplicate => &mut self.duplicate,
+            RowOutcome::OutOfOrder | RowOutcome::TooOld => &mut self.out_of_order,
+            RowOutcome::OutOfBounds => &mut self.out_of_bounds,
+            // What else there is does not happen to floats, or is not counted.
+            _ => return,
+        };
+        *counter += 1;
+    }
+}
+
 /// Buffers of a scrape that any target's next one can use.
 #[derive(Debug, Default)]
 pub struct Workspace {
@@ -140,8 +153,6 @@ pub struct Workspace {
     origins: Vec<Origin>,
     /// For each of the batch's label sets whose handle the store will tell.
     owners: Vec<Owner>,
-    /// The unpacked body.
-    pub(crate) unpack: crate::gzip::Unpacker,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -449,13 +460,7 @@ impl ScrapeState {
                 (Origin::Report(_), _) => {}
                 (Origin::Line { at, .. }, why) => {
                     self.cache.untrack(at);
-                    match why {
-                        RowOutcome::Duplicate => outcome.duplicate += 1,
-                        RowOutcome::OutOfOrder | RowOutcome::TooOld => outcome.out_of_order += 1,
-                        RowOutcome::OutOfBounds => outcome.out_of_bounds += 1,
-                        // Text formats have no histograms; the others were matched above.
-                        RowOutcome::HistogramsDisabled | RowOutcome::Stored | RowOutcome::Gone => {}
-                    }
+                    outcome.count(*why);
                 }
             }
         }
