@@ -197,7 +197,7 @@ fn relabelling_drops_and_renames() {
     let drop = rule(relabel::RuleSpec {
         source_labels: Some(vec!["__name__".into()]),
         regex: Some("drop.*".into()),
-        action: Some(relabel::Action::Drop),
+        action: Some("drop".into()),
         ..relabel::RuleSpec::default()
     });
     let mut target = Target::new(Settings { rules: Rules { relabel: vec![drop], ..Rules::default() }, ..settings() });
