@@ -6,8 +6,8 @@ use super::{Fail, Parsed, Parser};
 use crate::lexer::{Kind, Token};
 use model::Labels;
 
-/// A repetition beyond this is refused, for its values are held in memory.
-const REPETITIONS_MAX: u64 = 1_000_000;
+/// Repetitions that make a series longer are refused, for its values are held in memory.
+const VALUES_MAX: usize = 1_000_000;
 
 /// One step of a series.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,7 +72,7 @@ impl Parser<'_> {
     /// A value, or several: `1x3` is 1 and three times more the same, `1+2x3` adds 2 to each; `_x3` is three gaps.
     fn series_item(&mut self, values: &mut Vec<SequenceValue>) -> Parsed<()> {
         if self.accept(Kind::Blank)?.is_some() {
-            let count = if self.accept(Kind::Times)?.is_some() { self.repetitions()? } else { 1 };
+            let count = if self.accept(Kind::Times)?.is_some() { self.repetitions(values.len())? } else { 1 };
             values.extend((0..count).map(|_| SequenceValue::Omitted));
             return Ok(());
         }
@@ -86,7 +86,7 @@ impl Parser<'_> {
             None => None,
         };
         let more = match (self.accept(Kind::Times)?, increment) {
-            (Some(_), _) => self.repetitions()?,
+            (Some(_), _) => self.repetitions(values.len())?,
             (None, Some(_)) => return Err(Fail::Unexpected),
             (None, None) => 0,
         };
@@ -112,12 +112,12 @@ impl Parser<'_> {
         Ok(self.signed_number()?.value)
     }
 
-    fn repetitions(&mut self) -> Parsed<u64> {
+    fn repetitions(&mut self, held: usize) -> Parsed<usize> {
         let token: Token<'_> = self.expect(Kind::Number)?;
         let (span, text) = (token.span(), token.text.to_owned());
         let quoted = model::name::quote(&text);
-        let why = match text.parse::<u64>() {
-            Ok(count) if count <= REPETITIONS_MAX => return Ok(count),
+        let why = match text.parse::<usize>() {
+            Ok(count) if count <= VALUES_MAX.saturating_sub(held) => return Ok(count),
             Ok(_) => "value out of range",
             Err(_) => "invalid syntax",
         };
