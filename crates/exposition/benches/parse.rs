@@ -21,7 +21,8 @@ use twox_hash::XxHash3_128;
 
 fn main() {
     let race = unpack(include_bytes!("../../../testdata/exposition/race_page.txt.gz"));
-    let node = std::env::var("NODE_PAGE").map_or_else(|_| node_page(), |path| std::fs::read(path).expect("NODE_PAGE names a readable file"));
+    let node =
+        std::env::var("NODE_PAGE").map_or_else(|_| node_page(), |path| std::fs::read(path).expect("NODE_PAGE names a readable file"));
     for (name, page) in [("race_page", &race), ("node_exporter", &node)] {
         let series = series_of(page);
         println!("{name}: {} bytes, {} samples", page.len(), series.len());
@@ -29,7 +30,7 @@ fn main() {
         report("new", page, series.len(), || count(page, |parser| parser.next()));
         report("new, labels", page, series.len(), || with_labels(page));
         let hashes: Vec<u128> = series.iter().map(|raw| XxHash3_128::oneshot(raw)).collect();
-        report("known", page, series.len(), || known(page, &hashes, |raw| XxHash3_128::oneshot(raw)));
+        report("known", page, series.len(), || known(page, &hashes, XxHash3_128::oneshot));
         report("known, memcmp", page, series.len(), || known(page, &series, |raw| raw));
     }
 }

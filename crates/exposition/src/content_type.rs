@@ -57,9 +57,9 @@ impl fmt::Display for ContentTypeError {
         let quoted = |text: &str| GoQuoted(text.as_bytes()).to_string();
         let using = self.fallback.map(|format| format!("using fallback_scrape_protocol {}", quoted(format.media_type())));
         match (&self.reason, using) {
-            (Reason::Blank, None) => f.write_str(
-                "non-compliant scrape target sending blank Content-Type and no fallback_scrape_protocol specified for target",
-            ),
+            (Reason::Blank, None) => {
+                f.write_str("non-compliant scrape target sending blank Content-Type and no fallback_scrape_protocol specified for target")
+            }
             (Reason::Blank, Some(using)) => write!(f, "non-compliant scrape target sending blank Content-Type, {using}"),
             (Reason::Unreadable { content_type, error }, None) => {
                 write!(f, "cannot parse Content-Type {} and no fallback_scrape_protocol for target\n{error}", quoted(content_type))
@@ -227,7 +227,10 @@ mod tests {
         for (content_type, want) in [
             (None, "non-compliant scrape target sending blank Content-Type, using fallback_scrape_protocol \"text/plain\""),
             (Some("a/b"), "received unsupported Content-Type \"a/b\", using fallback_scrape_protocol \"text/plain\""),
-            (Some("a/b; c"), "could not parse received Content-Type \"a/b; c\", using fallback_scrape_protocol \"text/plain\"\nmime: invalid media parameter"),
+            (
+                Some("a/b; c"),
+                "could not parse received Content-Type \"a/b; c\", using fallback_scrape_protocol \"text/plain\"\nmime: invalid media parameter",
+            ),
         ] {
             let (format, warning) = negotiate(content_type, Some(Format::PrometheusText)).expect("a fallback");
             assert_eq!((format, warning.map(|w| w.to_string()).as_deref()), (Format::PrometheusText, Some(want)));

@@ -259,7 +259,7 @@ mod tests {
 
         #[test]
         fn lowest_special_byte(bytes: [u8; 8]) {
-            let want = bytes.iter().position(|&c| c < 0x20 || c >= 0x80 || c == b'"' || c == b'\\');
+            let want = bytes.iter().position(|&c| !(0x20..0x80).contains(&c) || c == b'"' || c == b'\\');
             let special = special_bytes(u64::from_le_bytes(bytes));
             prop_assert_eq!((special != 0).then(|| special.trailing_zeros() as usize / 8), want);
         }

@@ -60,9 +60,8 @@ pub(crate) fn parse_any_float(word: &[u8]) -> Result<f64, NumberError> {
 }
 
 /// Powers of ten that a float holds exactly.
-const POWERS: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
-];
+const POWERS: [f64; 23] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22];
 
 /// The decimal that `bytes` begin with, and its length, if it can be had exactly by one multiplication or division
 /// (Clinger's fast path): at most 18 digits, a mantissa that fits 53 bits, a power of ten up to 22.
@@ -221,7 +220,8 @@ mod tests {
     #[test]
     fn refused() {
         for word in [
-            "", ".", "-", "+", "e5", "1e", "1e+", "1.e", "--1", "+-1", "-NaN", "+nan", "infi", "infinit", "0x10", "1,5", "1 ", " 1", "1.2.3", "١",
+            "", ".", "-", "+", "e5", "1e", "1e+", "1.e", "--1", "+-1", "-NaN", "+nan", "infi", "infinit", "0x10", "1,5", "1 ", " 1",
+            "1.2.3", "١",
         ] {
             assert_eq!(parse_float(word.as_bytes()), Err(NumberError::FloatSyntax(word.into())), "{word}");
         }

@@ -7,12 +7,12 @@ use std::ops::Range;
 
 use model::{MetricType, Timestamp};
 
+use crate::Format;
 use crate::entry::{Entry, Normalise, RawExemplar, Sample};
 use crate::error::{ParseError, ParseErrorKind};
 use crate::lexer::{Lexer, Token};
 use crate::number::{NumberError, millis_of_seconds, not_finite, parse_digits, parse_float};
 use crate::text::{Escapes, unescape};
-use crate::Format;
 
 /// A piece of a series or an exemplar, as a range of the body without its quotes.
 pub(crate) enum Part {

@@ -92,11 +92,7 @@ mod tests {
 
     #[test]
     fn quotes_as_go_does() {
-        for (bytes, want) in [
-            (&b"a\"b\\"[..], r#""a\"b\\""#),
-            (b"\x00\x07\n\x7f", r#""\x00\a\n\x7f""#),
-            (b"\xff\xc3\xbc", "\"\\xffü\""),
-        ] {
+        for (bytes, want) in [(&b"a\"b\\"[..], r#""a\"b\\""#), (b"\x00\x07\n\x7f", r#""\x00\a\n\x7f""#), (b"\xff\xc3\xbc", "\"\\xffü\"")] {
             assert_eq!(GoQuoted(bytes).to_string(), want);
         }
     }

@@ -106,12 +106,18 @@ fn errors_of_text_with_their_place() {
     text_error("a 1_0\n", "unsupported character in float while parsing: \"a 1_0\" (line 1, column 3)");
     text_error("a 1e400\n", "strconv.ParseFloat: parsing \"1e400\": value out of range while parsing: \"a 1e400\" (line 1, column 3)");
     text_error("a 1 -5\n", "expected timestamp or new record, got \"-\" (\"INVALID\") while parsing: \"a 1 -\" (line 1, column 5)");
-    text_error("a 1 5 6\n", "expected next entry after timestamp, got \"6\\n\" (\"TIMESTAMP\") while parsing: \"a 1 5 6\\n\" (line 1, column 7)");
+    text_error(
+        "a 1 5 6\n",
+        "expected next entry after timestamp, got \"6\\n\" (\"TIMESTAMP\") while parsing: \"a 1 5 6\\n\" (line 1, column 7)",
+    );
     text_error("\n\na{=\"1\"} 1\n", "expected label name, got \"=\\\"\" (\"EQUAL\") while parsing: \"a{=\\\"\" (line 3, column 3)");
     text_error("{\"a\",\"b\"} 1\n", "metric name already set while parsing: \"{\\\"a\\\",\\\"b\\\"}\" (line 1, column 9)");
     text_error("{x=\"1\"} 1\n", "metric name not set while parsing: \"{x=\\\"1\\\"} 1\" (line 1, column 9)");
     text_error("# TYPE a info\n", "invalid metric type \"info\" (line 1, column 9)");
-    text_error("a 1 99999999999999999999\n", "strconv.ParseInt: parsing \"99999999999999999999\": value out of range while parsing: \"a 1 99999999999999999999\" (line 1, column 5)");
+    text_error(
+        "a 1 99999999999999999999\n",
+        "strconv.ParseInt: parsing \"99999999999999999999\": value out of range while parsing: \"a 1 99999999999999999999\" (line 1, column 5)",
+    );
     text_error("1 a\n", "expected a valid start token, got \"1\" (\"INVALID\") while parsing: \"1\" (line 1, column 1)");
 }
 
@@ -121,7 +127,10 @@ fn errors_of_open_metrics_with_their_place() {
     open_metrics_error("# EOF\na 1\n", "unexpected data after # EOF (line 2, column 1)");
     open_metrics_error("a 1 NaN\n# EOF\n", "invalid timestamp NaN (line 1, column 4)");
     open_metrics_error("# UNIT a_b s\n# EOF\n", "unit \"s\" not a suffix of metric \"a_b\" (line 1, column 11)");
-    open_metrics_error("a{x=\"1\"y=\"2\"} 1\n# EOF\n", "expected comma or brace close, got \"y=\" (\"LNAME\") while parsing: \"a{x=\\\"1\\\"y=\" (line 1, column 8)");
+    open_metrics_error(
+        "a{x=\"1\"y=\"2\"} 1\n# EOF\n",
+        "expected comma or brace close, got \"y=\" (\"LNAME\") while parsing: \"a{x=\\\"1\\\"y=\" (line 1, column 8)",
+    );
 }
 
 #[test]

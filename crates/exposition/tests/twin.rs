@@ -1,54 +1,10 @@
 //! The fast paths against the plain parser, on made-up and on damaged pages: the same entries, the same errors.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::HashSet;
+mod common;
 
-use exposition::{Entry, Format, ParseError, Parser};
+use common::compare;
+use exposition::Format;
 use proptest::prelude::*;
-
-type Outcome<'a> = (Vec<Entry<'a>>, Option<ParseError>);
-
-fn read<'a>(page: &'a [u8], format: Format, next: impl Fn(&mut Parser<'a>) -> Result<Option<Entry<'a>>, ParseError>) -> Outcome<'a> {
-    let mut parser = Parser::new(page, format);
-    let mut entries = Vec::new();
-    loop {
-        match next(&mut parser) {
-            Ok(Some(entry)) => entries.push(entry),
-            Ok(None) => return (entries, None),
-            Err(error) => return (entries, Some(error)),
-        }
-    }
-}
-
-/// `seen` is an earlier page, whose series are known when `page` comes.
-fn compare(seen: &[u8], page: &[u8], format: Format) {
-    let plain = read(page, format, Parser::next_plain);
-    assert_eq!(same(&read(page, format, Parser::next)), same(&plain));
-    let known: HashSet<&[u8]> = read(seen, format, Parser::next_plain)
-        .0
-        .iter()
-        .filter_map(|entry| match entry {
-            Entry::Sample(sample) => Some(sample.series),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(same(&read(page, format, |parser| parser.next_known(|raw, _| known.contains(raw)))), same(&plain));
-    let mut pairs = Vec::new();
-    for entry in &plain.0 {
-        if let Entry::Sample(sample) = entry {
-            let _ = sample.labels(&mut pairs);
-            let _ = sample.label_set();
-            if let Some(exemplar) = &sample.exemplar {
-                exemplar.labels(&mut pairs);
-            }
-        }
-    }
-}
-
-/// Debug text, as NaN is not equal to itself.
-fn same(outcome: &Outcome<'_>) -> String {
-    format!("{outcome:?}")
-}
 
 fn formats() -> impl Strategy<Value = Format> {
     prop_oneof![Just(Format::PrometheusText), Just(Format::OpenMetrics)]
