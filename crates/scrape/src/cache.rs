@@ -137,8 +137,8 @@ impl Cache {
         if entry.flags & DROPPED != 0 {
             return Found::Dropped;
         }
-        let handle = (entry.flags & HAS_HANDLE != 0)
-            .then_some(SeriesHandle { slot: Slot(entry.slot), series_ref: SeriesRef(entry.series_ref) });
+        let handle =
+            (entry.flags & HAS_HANDLE != 0).then_some(SeriesHandle { slot: Slot(entry.slot), series_ref: SeriesRef(entry.series_ref) });
         Found::Series { at: At(at as u32), handle, seen }
     }
 

@@ -164,7 +164,9 @@ fn cause(error: &reqwest::Error, url: &str) -> String {
         return "stopped after 10 redirects".into();
     }
     let connecting = error.is_connect();
-    let address = || url::Url::parse(url).ok().and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))).unwrap_or_default();
+    let address = || {
+        url::Url::parse(url).ok().and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))).unwrap_or_default()
+    };
     match kind {
         Some(io::ErrorKind::ConnectionRefused) => format!("dial tcp {}: connect: connection refused", address()),
         Some(io::ErrorKind::HostUnreachable) => format!("dial tcp {}: connect: no route to host", address()),

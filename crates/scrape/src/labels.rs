@@ -126,7 +126,8 @@ pub fn series_labels(line: &LabelPairs<'_>, target: &Labels, rules: &Rules) -> R
 
 /// Refuses a name that the line has twice, unless relabelling took it away or gave it another value.
 fn check_repeated(line: &LabelPairs<'_>, labels: &Labels) -> Result<(), SeriesError> {
-    let repeated = line.windows(2).find(|pair| pair[0].0 == pair[1].0 && labels.get(&pair[0].0).is_some_and(|v| v == pair[0].1 || v == pair[1].1));
+    let repeated =
+        line.windows(2).find(|pair| pair[0].0 == pair[1].0 && labels.get(&pair[0].0).is_some_and(|v| v == pair[0].1 || v == pair[1].1));
     repeated.map_or(Ok(()), |pair| Err(SeriesError::Repeated(pair[0].0.to_string())))
 }
 
@@ -261,17 +262,17 @@ mod tests {
     #[test]
     fn limits_are_met_at_the_bound() {
         let pairs = [("__name__", "m"), ("x", "vvvv")];
-        let limits = |labels, name, value| Rules {
-            label_limit: labels,
-            name_length_limit: name,
-            value_length_limit: value,
-            ..Rules::default()
-        };
+        let limits =
+            |labels, name, value| Rules { label_limit: labels, name_length_limit: name, value_length_limit: value, ..Rules::default() };
         let stored = r#"{__name__="m", instance="t", job="j", x="vvvv"}"#;
         check(&limits(4, 8, 4), &pairs, stored);
         check(&limits(3, 0, 0), &pairs, "label_limit exceeded (metric: m, number of labels: 4, limit: 3)");
         check(&limits(0, 7, 0), &pairs, "label_name_length_limit exceeded (metric: m, label name: __name__, length: 8, limit: 7)");
-        check(&limits(0, 0, 3), &pairs, r#"label_value_length_limit exceeded (metric: m, label name: x, value: "vvvv", length: 4, limit: 3)"#);
+        check(
+            &limits(0, 0, 3),
+            &pairs,
+            r#"label_value_length_limit exceeded (metric: m, label name: x, value: "vvvv", length: 4, limit: 3)"#,
+        );
         let long = "ü".repeat(60);
         let want = format!("label_limit exceeded (metric: {}, number of labels: 3, limit: 1)", "ü".repeat(50));
         check(&limits(1, 0, 0), &[("__name__", &long)], &want);

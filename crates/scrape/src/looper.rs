@@ -278,9 +278,7 @@ fn step(
         Ok((unpacked, body, content_type))
     });
     let page = match &fetched {
-        Ok((unpacked, body, content_type)) => {
-            Page::Body { bytes: unpacked.unwrap_or(body), content_type: content_type.as_deref() }
-        }
+        Ok((unpacked, body, content_type)) => Page::Body { bytes: unpacked.unwrap_or(body), content_type: content_type.as_deref() },
         Err(refusal) => Page::Failed { body_size: refusal.body_size },
     };
     let times = Times { sample: sample_time, now: shared.now() };

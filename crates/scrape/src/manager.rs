@@ -119,12 +119,7 @@ impl Manager {
             // Decides nothing that can be seen; it only must not be known to targets.
             cache_seed: std::hash::RandomState::new().hash_one(0),
         };
-        Self(Arc::new(Inner {
-            shared: Arc::new(shared),
-            host_name: options.host_name,
-            running: Mutex::default(),
-            views: Mutex::default(),
-        }))
+        Self(Arc::new(Inner { shared: Arc::new(shared), host_name: options.host_name, running: Mutex::default(), views: Mutex::default() }))
     }
 
     /// Makes the jobs and targets those of `config`: unchanged loops keep running, changed ones take their new settings

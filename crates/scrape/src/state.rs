@@ -468,14 +468,7 @@ impl ScrapeState {
     }
 
     /// Reads the page again for the labels of rows in `gone`, which are in the page's order.
-    fn push_gone(
-        &mut self,
-        gone: &[(Origin, Row)],
-        body: &[u8],
-        content_type: Option<&str>,
-        settings: &Settings,
-        work: &mut Workspace,
-    ) {
+    fn push_gone(&mut self, gone: &[(Origin, Row)], body: &[u8], content_type: Option<&str>, settings: &Settings, work: &mut Workspace) {
         let mut lines = gone.iter().filter_map(|(origin, row)| match origin {
             Origin::Line { at, ordinal } => Some((*at, *ordinal, row)),
             Origin::Marker | Origin::Report(_) => None,

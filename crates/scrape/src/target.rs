@@ -257,3 +257,95 @@ fn labels_hash(labels: &Labels) -> u64 {
 pub fn offset_seed(host_name: &str, external_labels: &Labels) -> u64 {
     fnv1a(fnv1a(FNV_START, host_name.as_bytes()), external_labels.to_string().as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use std::path::Path;
+
+    fn job(yaml: &str) -> ScrapeConfig {
+        let text = format!("scrape_configs:\n- job_name: j\n{yaml}");
+        let config = config::parse(&text, Path::new("/"), |_| None).unwrap();
+        config.scrape_configs.into_iter().next().unwrap()
+    }
+
+    fn built(yaml: &str, labels: &[(&str, &str)]) -> Result<Built, TargetError> {
+        let group = Group { labels: Labels::from_pairs([("env", "prod"), ("__meta_x", "y")]), ..Group::default() };
+        build(&job(yaml), &group, &Labels::from_pairs(labels.iter().copied()))
+    }
+
+    #[track_caller]
+    fn active(yaml: &str, labels: &[(&str, &str)]) -> Target {
+        match built(yaml, labels) {
+            Ok(Built::Active(target)) => *target,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn defaults() {
+        let target = active("", &[(ADDRESS, "db:9100")]);
+        assert_eq!(target.public.to_string(), r#"{env="prod", instance="db:9100", job="j"}"#);
+        assert_eq!(target.url, "http://db:9100/metrics");
+        assert_eq!((target.interval, target.timeout), (Millis(60_000), Millis(10_000)));
+        assert_eq!((target.interval_text(), target.timeout_text()), ("1m", "10s"));
+        assert_eq!(target.discovered.get("__meta_x"), Some("y"));
+        assert_eq!(target.discovered.get("instance"), None);
+        assert_eq!(target.all.get("__meta_x"), None);
+    }
+
+    #[test]
+    fn urls() {
+        for (yaml, labels, url) in [
+            ("  scheme: https\n", &[(ADDRESS, "h")][..], "https://h/metrics"),
+            ("  metrics_path: /a b/ü?c\n", &[(ADDRESS, "h:1")], "http://h:1/a%20b/%C3%BC%3Fc"),
+            ("", &[(ADDRESS, "h:1"), ("__metrics_path__", "probe")], "http://h:1/probe"),
+            ("  params: {b: [x, y z], a: ['1']}\n", &[(ADDRESS, "h:1")], "http://h:1/metrics?a=1&b=x&b=y+z"),
+            ("  params: {b: [x, y]}\n", &[(ADDRESS, "h:1"), ("__param_b", "*"), ("__param_c", "~")], "http://h:1/metrics?b=%2A&b=y&c=~"),
+            ("", &[(ADDRESS, "[::1]:9"), ("instance", "own")], "http://[::1]:9/metrics"),
+        ] {
+            assert_eq!(active(yaml, labels).url, url, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        for (labels, message) in [
+            (&[][..], "no address"),
+            (&[(ADDRESS, "http://h:1/x")], "\"http://h:1/x\" is not a valid hostname"),
+            (&[(ADDRESS, "h"), (INTERVAL, "x")], "error parsing scrape interval: not a valid duration string: \"x\""),
+            (&[(ADDRESS, "h"), (INTERVAL, "0")], "scrape interval cannot be 0"),
+            (&[(ADDRESS, "h"), (TIMEOUT, "0s")], "scrape timeout cannot be 0"),
+            (&[(ADDRESS, "h"), (TIMEOUT, "2m")], "scrape timeout cannot be greater than scrape interval (\"2m\" > \"1m\")"),
+            (
+                &[(ADDRESS, "h"), (NATIVE_HISTOGRAMS, "yes")],
+                "error parsing scrape native histograms: strconv.ParseBool: parsing \"yes\": invalid syntax",
+            ),
+        ] {
+            assert_eq!(built("", labels).unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn relabelling() {
+        let drop = "  relabel_configs:\n  - {source_labels: [env], regex: prod, action: drop}\n";
+        let Built::Dropped(labels) = built(drop, &[(ADDRESS, "h")]).unwrap() else { panic!("not dropped") };
+        assert_eq!(labels.get("job"), Some("j"));
+        let rename = "  relabel_configs:\n  - {source_labels: [__meta_x], target_label: instance}\n  - {target_label: __scheme__, replacement: https}\n";
+        let target = active(rename, &[(ADDRESS, "h")]);
+        assert_eq!((target.public.get("instance"), target.url.as_str()), (Some("y"), "https://h/metrics"));
+    }
+
+    #[test]
+    fn the_hash_is_of_labels_and_url() {
+        assert_eq!(fnv1a(FNV_START, b"a"), 0xaf63_dc4c_8601_ec8c);
+        let one = active("", &[(ADDRESS, "h:1")]);
+        assert_eq!(one.hash(), active("", &[(ADDRESS, "h:1")]).hash());
+        assert_ne!(one.hash(), active("", &[(ADDRESS, "h:2")]).hash());
+        assert_ne!(one.hash(), active("  params: {a: ['', b]}\n", &[(ADDRESS, "h:1")]).hash());
+        let long = "x".repeat(300);
+        assert_ne!(labels_hash(&Labels::from_pairs([("a", long.as_str())])), labels_hash(&Labels::empty()));
+    }
+}

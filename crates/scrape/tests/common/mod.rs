@@ -36,11 +36,8 @@ impl Appender for Store {
             });
             result.handles.push(Some(SeriesHandle { slot: Slot(at as u32), series_ref: SeriesRef(at as u64 + 1000) }));
         }
-        let before: Vec<Option<(i64, u64)>> = state
-            .series
-            .iter()
-            .map(|s| s.as_ref().and_then(|s| s.1.last()).map(|(t, v)| (*t, v.to_bits())))
-            .collect();
+        let before: Vec<Option<(i64, u64)>> =
+            state.series.iter().map(|s| s.as_ref().and_then(|s| s.1.last()).map(|(t, v)| (*t, v.to_bits()))).collect();
         for (index, row) in batch.rows.iter().enumerate() {
             let handle = match row.series {
                 RowSeries::Known(handle) => handle,
@@ -95,7 +92,8 @@ impl Store {
         for (labels, samples) in state.series.iter().flatten().filter(|s| keep(s.0.metric_name())) {
             let own = labels.iter().filter(|(n, _)| !["__name__", "job", "instance"].contains(n));
             let own: Vec<_> = own.map(|(n, v)| format!("{n}={v}")).collect();
-            let name = if own.is_empty() { labels.metric_name().to_owned() } else { format!("{}{{{}}}", labels.metric_name(), own.join(",")) };
+            let name =
+                if own.is_empty() { labels.metric_name().to_owned() } else { format!("{}{{{}}}", labels.metric_name(), own.join(",")) };
             if let Some((time, value)) = samples.last() {
                 let value = if is_stale(*value) { "stale".to_owned() } else { value.to_string() };
                 out.insert(name.clone(), format!("{name} {value}@{time}"));
