@@ -61,7 +61,7 @@ impl Decoder {
     fn record(&mut self, node: &Node, table: &'static Table) -> Result<Option<Value>, Abort> {
         let faults_before = self.faults.len();
         if node.entries().is_none() {
-            return self.mismatch(node, &table.plain.to_owned());
+            return self.mismatch(node, table.plain);
         }
         let mut record = Record::new(table, node.line);
         self.fields(node, &mut record)?;

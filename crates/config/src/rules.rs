@@ -339,7 +339,7 @@ mod tests {
         check("{record: 'a{}', expr: x}", "braces present in the recording rule name; should it be in expr?: a{}");
         check("{record: a, expr: x, labels: {__name__: y}}", "invalid label name: __name__");
         check("{record: a, expr: x, nope: y}", "line 4: field nope not found in type rulefmt.Rule");
-        check("{record: a, expr: x, for: 1q}", "not a valid duration string: \"1q\"");
+        check("{record: a, expr: x, for: -1h}", "not a valid duration string: \"-1h\"");
     }
 
     #[test]
