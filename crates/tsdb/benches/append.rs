@@ -13,6 +13,10 @@ use std::time::Instant;
 use storage::{Appender, Batch, Committed, Row, RowSeries, RowValue, SeriesHandle};
 use tsdb::{Db, Head, Options};
 
+/// The server's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SERIES: u32 = 2000;
 const INTERVAL_MS: i64 = 15_000;
 const SCRAPES: i64 = 4;
@@ -94,7 +98,12 @@ fn fill(batch: &mut Batch, handles: &[SeriesHandle], now: i64, seed: &mut u64) {
             1 => (now / 1000) as f64 + (*seed % 8) as f64,
             _ => (*seed % 100_000) as f64 / 100.0,
         };
-        batch.rows.push(Row { series: RowSeries::Known(*handle), start: Timestamp(0), timestamp: Timestamp(now), value: RowValue::Float(value) });
+        batch.rows.push(Row {
+            series: RowSeries::Known(*handle),
+            start: Timestamp(0),
+            timestamp: Timestamp(now),
+            value: RowValue::Float(value),
+        });
     }
 }
 

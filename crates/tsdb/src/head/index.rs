@@ -44,6 +44,8 @@ pub struct Index {
     places: Vec<Place>,
     refs: Vec<u64>,
     by_labels: HashTable<u32>,
+    /// Hash of each slot's labels, kept so that the table can grow without looking at strings.
+    hashes: Vec<u32>,
     hasher: FixedState,
     pub(super) postings: HashMap<Pair, Postings, FixedState>,
     pub(super) values: HashMap<SymbolId, Values, FixedState>,
@@ -57,8 +59,8 @@ impl Index {
 
     /// The series with these labels.
     pub fn find(&self, labels: &Labels) -> Option<SeriesHandle> {
-        let hash = self.hasher.hash_one(labels.as_bytes());
-        let slot = *self.by_labels.find(hash, |slot| self.has_labels(*slot, labels))?;
+        let hash = self.hash(labels);
+        let slot = *self.by_labels.find(spread(hash), |slot| self.hashes[*slot as usize] == hash && self.has_labels(*slot, labels))?;
         Some(self.handle(slot))
     }
 
@@ -77,24 +79,26 @@ impl Index {
             let pair = self.pages[usize::from(place.page)][usize::from(place.start) + at];
             self.post(pair, slot);
         }
-        let hash = self.hasher.hash_one(labels.as_bytes());
-        let (symbols, pages, places, hasher) = (&self.symbols, &self.pages, &self.places, &self.hasher);
-        self.by_labels.insert_unique(hash, slot, |slot| {
-            let place = places[*slot as usize];
-            hasher.hash_one(labels_at(symbols, pages, place).as_bytes())
-        });
+        let hash = self.hash(labels);
+        self.hashes.push(hash);
+        let hashes = &self.hashes;
+        self.by_labels.insert_unique(spread(hash), slot, |slot| spread(hashes[*slot as usize]));
         Slot(slot)
     }
 
     /// The labels of a slot in use.
     pub fn labels(&self, slot: u32) -> Labels {
-        labels_at(&self.symbols, &self.pages, self.places[slot as usize])
+        Labels::from_sorted(self.pairs(slot).iter().map(|(name, value)| (self.symbols.text(*name), self.symbols.text(*value))))
     }
 
     /// The label pairs of a slot in use, in order of name.
     pub(super) fn pairs(&self, slot: u32) -> &[Pair] {
         let place = self.places[slot as usize];
         &self.pages[usize::from(place.page)][usize::from(place.start)..][..place.count as usize]
+    }
+
+    fn hash(&self, labels: &Labels) -> u32 {
+        self.hasher.hash_one(labels.as_bytes()) as u32
     }
 
     fn has_labels(&self, slot: u32, labels: &Labels) -> bool {
@@ -165,7 +169,7 @@ impl Values {
     }
 }
 
-fn labels_at(symbols: &Symbols, pages: &[Vec<Pair>], place: Place) -> Labels {
-    let pairs = &pages[usize::from(place.page)][usize::from(place.start)..][..place.count as usize];
-    Labels::from_sorted(pairs.iter().map(|(name, value)| (symbols.text(*name), symbols.text(*value))))
+/// The table looks at a hash's highest and lowest bits: a product brings all of the 32 into both.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

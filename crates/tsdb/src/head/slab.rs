@@ -27,8 +27,8 @@ const CHUNK_SAMPLES_SPREAD: u32 = 49;
 const CHUNK_BYTES_MAX: usize = 1024 - 19;
 /// Room that appending a sample may need: the longest sample and the eight bytes that the encoder writes at once.
 const SAMPLE_ROOM: usize = 19 + 8;
-/// Open chunks grow by this much, as doubling would waste more memory than all else of a series takes.
-const CHUNK_GROWTH: usize = 40;
+/// Open chunks grow by a third, and by at least so many bytes: doubling would waste more memory than all else of a series takes.
+const CHUNK_GROWTH_MIN: usize = 40;
 
 /// A chunk that takes no more samples.
 #[derive(Clone, Debug)]
@@ -101,7 +101,9 @@ impl Slabs {
 
     /// Adds the next series.
     pub fn push(&self, slot: Slot, series_ref: SeriesRef) {
-        let slab = self.0[slab_number(slot)].get_or_init(Box::default);
+        // At its full size at once: a slab fills up, and growing would copy it ten times.
+        let empty = || Box::new(Mutex::new(Slab { series: Vec::with_capacity(SLAB_SLOTS as usize), older: Vec::new() }));
+        let slab = self.0[slab_number(slot)].get_or_init(empty);
         let mut slab = slab.lock().unwrap_or_else(PoisonError::into_inner);
         assert_eq!(slab.series.len(), index_in_slab(slot), "slots are given out in order");
         slab.series.push(MemSeries::new(series_ref));
@@ -219,7 +221,7 @@ impl MemSeries {
             self.open_chunk(time);
         }
         if self.bytes.capacity() - self.bytes.len() < SAMPLE_ROOM {
-            self.bytes.reserve_exact(CHUNK_GROWTH);
+            self.bytes.reserve_exact(CHUNK_GROWTH_MIN.max(self.bytes.len() / 3));
         }
         self.appender.append(&mut self.bytes, time, value);
         if fresh { Appended::Chunk } else { Appended::Sample }
@@ -234,7 +236,7 @@ impl MemSeries {
             }
             closed.push(chunk);
         } else {
-            self.bytes.reserve_exact(CHUNK_GROWTH);
+            self.bytes.reserve_exact(CHUNK_GROWTH_MIN);
         }
         self.appender = XorAppender::start(&mut self.bytes);
         self.open_since = time;
