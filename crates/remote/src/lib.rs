@@ -1,1 +1,14 @@
-//! Remote write receiver
+//! Remote write, the receiving side: what arrives in a request becomes a batch for the store.
+//!
+//! Nothing here knows HTTP or waits for anything but the store: [`Receiver::write`] takes the two
+//! headers that matter and the body, and says what to answer.
+
+#![forbid(unsafe_code)]
+
+mod cache;
+mod headers;
+mod message;
+mod receiver;
+mod wire;
+
+pub use receiver::{Receiver, Response, Stats};

@@ -1,0 +1,125 @@
+//! `prometheus.WriteRequest`, read in place.
+//!
+//! | message | field | type | meaning |
+//! |---|---|---|---|
+//! | WriteRequest | 1 | TimeSeries, repeated | the series |
+//! | TimeSeries | 1 | Label, repeated | field 1 name, 2 value |
+//! | TimeSeries | 2 | Sample, repeated | field 1 double value, 2 int64 milliseconds |
+//! | TimeSeries | 4 | Histogram, repeated | counted, not stored yet |
+//!
+//! Metadata (WriteRequest 3) and exemplars (TimeSeries 3) are skipped, as Prometheus does by default.
+
+use crate::wire::{Value, WireError, next_field};
+use model::labels::METRIC_NAME;
+use model::{Labels, Timestamp};
+
+/// Calls `each` with the bytes of every series.
+pub(crate) fn each_series<'a>(mut request: &'a [u8], mut each: impl FnMut(&'a [u8]) -> Result<(), WireError>) -> Result<(), WireError> {
+    while let Some((field, value)) = next_field(&mut request)? {
+        match field {
+            1 => each(value.bytes(1)?)?,
+            3 => drop(value.bytes(3)?),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// One sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Sample {
+    pub time: Timestamp,
+    pub value: f64,
+}
+
+/// What a series holds beside its samples.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contents<'a> {
+    /// The bytes from its first label's field to the end of its last one: the same for the same
+    /// series of the same sender, hence what the cache knows it by.
+    pub label_bytes: &'a [u8],
+    /// The label fields do not stand together, so that `label_bytes` holds samples too.
+    pub scattered: bool,
+    /// How many native histograms it has.
+    pub histograms: u32,
+}
+
+/// Reads a series; its samples go to `each_sample`.
+#[inline]
+pub(crate) fn series<'a>(series: &'a [u8], mut each_sample: impl FnMut(Sample)) -> Result<Contents<'a>, WireError> {
+    let mut rest = series;
+    let (mut label_start, mut label_end) = (None, 0);
+    let mut contents = Contents { label_bytes: &[], scattered: false, histograms: 0 };
+    loop {
+        let start = series.len() - rest.len();
+        let Some((field, value)) = next_field(&mut rest)? else { break };
+        match field {
+            1 => {
+                check_label(value)?;
+                contents.scattered |= label_start.is_some() && label_end != start;
+                label_start.get_or_insert(start);
+                label_end = series.len() - rest.len();
+            }
+            2 => each_sample(sample(value.bytes(2)?)?),
+            3 => drop(value.bytes(3)?),
+            4 => {
+                value.bytes(4)?;
+                contents.histograms += 1;
+            }
+            _ => {}
+        }
+    }
+    contents.label_bytes = &series[label_start.unwrap_or(0)..label_end];
+    Ok(contents)
+}
+
+#[inline]
+fn sample(mut message: &[u8]) -> Result<Sample, WireError> {
+    let mut sample = Sample { time: Timestamp(0), value: 0.0 };
+    while let Some((field, value)) = next_field(&mut message)? {
+        match field {
+            1 => sample.value = value.double(1)?,
+            2 => sample.time = Timestamp(value.int64(2)?),
+            _ => {}
+        }
+    }
+    Ok(sample)
+}
+
+/// A label that does not parse makes the request invalid, also for a series that is known.
+#[inline]
+fn check_label(value: Value<'_>) -> Result<(), WireError> {
+    let mut message = value.bytes(1)?;
+    while let Some((field, value)) = next_field(&mut message)? {
+        if field == 1 || field == 2 {
+            value.bytes(field)?;
+        }
+    }
+    Ok(())
+}
+
+/// The label set of a series that [`series`] has read. `None` if it is one that Prometheus skips in
+/// silence: no or an empty metric name, an empty name, a name twice, text that is not UTF-8.
+pub(crate) fn labels(series: &[u8]) -> Option<Labels> {
+    let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(16);
+    let mut rest = series;
+    while let Ok(Some((field, value))) = next_field(&mut rest) {
+        let (1, Value::Bytes(mut label)) = (field, value) else { continue };
+        let (mut name, mut text): (&[u8], &[u8]) = (&[], &[]);
+        while let Ok(Some((field, value))) = next_field(&mut label) {
+            match (field, value) {
+                (1, Value::Bytes(bytes)) => name = bytes,
+                (2, Value::Bytes(bytes)) => text = bytes,
+                _ => {}
+            }
+        }
+        let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty())?;
+        pairs.push((name, std::str::from_utf8(text).ok()?));
+    }
+    pairs.sort_unstable_by_key(|(name, _)| *name);
+    // Labels without a value count here, and vanish only then.
+    if pairs.windows(2).any(|two| two[0].0 == two[1].0) || !pairs.iter().any(|(n, v)| *n == METRIC_NAME && !v.is_empty()) {
+        return None;
+    }
+    Some(Labels::from_sorted(pairs.into_iter().filter(|(_, value)| !value.is_empty())))
+}
