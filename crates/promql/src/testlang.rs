@@ -94,8 +94,9 @@ struct Evaluation<'a> {
 impl Script {
     fn load(&mut self, line: &str, block: &[&str]) -> Result<(), String> {
         let mut words = line.split_whitespace();
-        if words.next() != Some("load") {
-            return Err("only `load` is understood".into());
+        // Of `load_with_nhcb` only the float series are loaded: there are no native histograms yet.
+        if !matches!(words.next(), Some("load" | "load_with_nhcb")) {
+            return Err("no such command".into());
         }
         let step = duration(words.next().unwrap_or(""))?;
         let mut errors = Vec::new();
@@ -248,12 +249,8 @@ fn fix(expr: &mut Expr, time: Timestamp) {
         Expr::Number(_) | Expr::String(_) => {}
         Expr::Vector(e) => selector(e),
         Expr::Matrix(e) => selector(&mut e.vector),
-        Expr::Subquery(e) => {
-            if e.at.is_none() {
-                e.at = Some(At::Time(time));
-                fix(&mut e.expr, time);
-            }
-        }
+        // What is inside stays free: it is evaluated at the subquery's own steps.
+        Expr::Subquery(e) => e.at = e.at.or(Some(At::Time(time))),
         Expr::Call(e) => e.args.iter_mut().for_each(|a| fix(a, time)),
         Expr::Aggregate(e) => {
             fix(&mut e.expr, time);

@@ -4,7 +4,7 @@
 use super::api::QueryError;
 use super::eval::Evaluator;
 use super::kahan::Kahan;
-use super::source::{Materialised, Source};
+use super::source::{Materialised, Scratch, Source};
 use super::vector::{Grid, Head, Presence, StepSeries, Steps};
 use super::window;
 use crate::ast::AggregateOp;
@@ -31,7 +31,8 @@ pub(crate) fn aggregate<'c>(
     };
     let source = evaluator.vector(input, grid)?;
     match op {
-        AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK | AggregateOp::LimitRatio => {
+        AggregateOp::LimitRatio => return limit_ratio(evaluator, source, numbers, parameter),
+        AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK => {
             return ranked(evaluator, aggregation, source, &numbers, grid);
         }
         AggregateOp::Quantile => {
@@ -45,12 +46,13 @@ pub(crate) fn aggregate<'c>(
     let _held = evaluator.ctx.charge(groups.labels.len() * grid.count * 2)?;
     let mut states: Vec<State> = groups.labels.iter().map(|_| State::new(op, grid.count)).collect();
     let mut drops = vec![false; groups.labels.len()];
+    let mut buffered = Vec::new();
     source.for_each(evaluator.ctx, |i, steps| {
         let group = groups.of_series[i];
         drops[group] |= source.heads[i].drop_name && !steps.present.is_none();
         if op == AggregateOp::Quantile {
             // The one aggregation that keeps all its input until the end.
-            states[group].buffered += steps.present.count();
+            buffered.push(evaluator.ctx.charge(steps.present.count())?);
         }
         states[group].add(&steps);
         Ok(())
@@ -124,7 +126,6 @@ struct State {
     means: Vec<f64>,
     overflowed: Presence,
     lists: Vec<Vec<f64>>,
-    buffered: usize,
 }
 
 impl State {
@@ -139,7 +140,6 @@ impl State {
             means: vec![0.0; needs(&[A::Avg, A::Stddev, A::Stdvar])],
             overflowed: Presence::none(needs(&[A::Avg])),
             lists: vec![Vec::new(); needs(&[A::Quantile])],
-            buffered: 0,
         }
     }
 
@@ -238,7 +238,7 @@ impl State {
     }
 
     fn finish(mut self, quantiles: &[f64]) -> Steps {
-        let mut out = Steps { values: vec![0.0; quantiles.len().max(self.steps())], present: Presence::default() };
+        let mut out = Steps { values: vec![0.0; self.seen.len()], present: Presence::default() };
         for step in self.seen.iter() {
             out.values[step] = match self.op {
                 AggregateOp::Sum => self.values[step].sum + self.values[step].c,
@@ -260,16 +260,66 @@ impl State {
         out.present = self.seen;
         out
     }
+}
 
-    fn steps(&self) -> usize {
-        self.seen.len()
+/// Keeps the series whose hash falls into the first (or, if negative, last) part of all hashes.
+fn limit_ratio<'c>(
+    evaluator: Evaluator<'c>,
+    source: Source<'c>,
+    numbers: Vec<f64>,
+    parameter: Option<&Plan>,
+) -> Result<Source<'c>, QueryError> {
+    if numbers.iter().all(|r| *r == 0.0) {
+        return Ok(Source::empty(source.steps));
     }
+    if numbers.iter().any(|r| r.is_nan()) {
+        return Err(QueryError::Execution("Ratio value is NaN".into()));
+    }
+    let max = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let min = numbers.iter().copied().fold(f64::INFINITY, f64::min);
+    if let Some(parameter) = parameter {
+        for (outside, ratio, capped) in [(max > 1.0, max, 1.0), (min < -1.0, min, -1.0)] {
+            if outside {
+                evaluator.ctx.annotate(|a| a.invalid_ratio(ratio, capped, parameter.span));
+            }
+        }
+    }
+    let places: Vec<f64> = source.heads.iter().map(|h| prometheus_hash(&h.labels) as f64 / u64::MAX as f64).collect();
+    let Source { heads, steps, compute } = source;
+    let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
+        let mut values = compute(i, scratch)?;
+        let place = places[i];
+        values.filter_map(|step, v| {
+            let ratio = numbers[step].clamp(-1.0, 1.0);
+            let kept = if ratio > 0.0 { place < ratio } else { ratio < 0.0 && place >= 1.0 + ratio };
+            kept.then_some(v)
+        });
+        Ok(values)
+    });
+    Ok(Source { heads, steps, compute })
+}
+
+/// Prometheus's hash of a label set, so that the same series are chosen: xxhash64 over lengths (a
+/// byte, or 255 and three bytes) and texts.
+fn prometheus_hash(labels: &Labels) -> u64 {
+    let mut bytes = Vec::with_capacity(labels.as_bytes().len() + 8);
+    for text in labels.iter().flat_map(|(name, value)| [name, value]) {
+        match u8::try_from(text.len()) {
+            Ok(len) if len < 255 => bytes.push(len),
+            _ => {
+                bytes.push(255);
+                bytes.extend_from_slice(&(text.len() as u32).to_le_bytes()[..3]);
+            }
+        }
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    twox_hash::XxHash64::oneshot(0, &bytes)
 }
 
 /// One ranked sample: its value and its series.
 type Ranked = (f64, u32);
 
-/// `topk`, `bottomk`, `limitk`: at each step a heap of at most k samples for each group.
+/// `topk`, `bottomk` and `limitk`: at each step a heap of at most k samples for each group.
 fn ranked<'c>(
     evaluator: Evaluator<'c>,
     aggregation: &'c Aggregation,
@@ -278,9 +328,6 @@ fn ranked<'c>(
     grid: Grid,
 ) -> Result<Source<'c>, QueryError> {
     let op = aggregation.op;
-    if op == AggregateOp::LimitRatio {
-        return Err(QueryError::Execution("limit_ratio is not supported yet".into()));
-    }
     if numbers.iter().all(|k| *k < 1.0) {
         return Ok(Source::empty(grid.count));
     }

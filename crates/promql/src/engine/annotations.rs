@@ -38,6 +38,11 @@ impl Annotations {
         self.warn(format!("quantile value should be between 0 and 1, got {}", format_g(q)), span);
     }
 
+    pub fn invalid_ratio(&mut self, ratio: f64, capped: f64, span: Span) {
+        let (ratio, capped) = (format_g(ratio), format_g(capped));
+        self.warn(format!("ratio value should be between -1 and 1, got {ratio}, capping to {capped}"), span);
+    }
+
     pub fn bad_bucket_label(&mut self, metric: &str, label: &str, span: Span) {
         let text = format!("bucket label \"le\" is missing or has a malformed value of {}", quote(label));
         self.warn(with_metric(text, metric), span);

@@ -29,6 +29,9 @@ pub(crate) struct Evaluator<'c> {
 /// Fills a column with one series' samples. The scratch is the worker's.
 type Fill<'c> = Box<dyn Fn(usize, &mut Scratch, &mut Column) -> Result<(), QueryError> + Send + Sync + 'c>;
 
+/// Milliseconds and values.
+type Points = Vec<(i64, f64)>;
+
 /// Series whose windows are to be looked at.
 pub(crate) struct Columns<'c> {
     pub heads: Vec<Head>,
@@ -445,7 +448,7 @@ impl<'c> Evaluator<'c> {
     }
 
     /// The windows themselves, as points, for a range vector as a whole query.
-    pub fn raw_windows(self, windows: &'c Windows, time: i64) -> Result<Vec<(Head, Vec<(i64, f64)>)>, QueryError> {
+    pub fn raw_windows(self, windows: &'c Windows, time: i64) -> Result<Vec<(Head, Points)>, QueryError> {
         let Columns { heads, fill } = self.columns(windows, Grid::instant(time))?;
         let mut scratch = Scratch::default();
         let mut column = Column::default();

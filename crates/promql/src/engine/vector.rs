@@ -58,7 +58,7 @@ impl Presence {
     /// All of `len`.
     pub fn all(len: usize) -> Self {
         let mut words = vec![u64::MAX; len.div_ceil(64)];
-        if let (Some(last), true) = (words.last_mut(), len % 64 != 0) {
+        if let (Some(last), true) = (words.last_mut(), !len.is_multiple_of(64)) {
             *last = (1 << (len % 64)) - 1;
         }
         Self { words, len }
