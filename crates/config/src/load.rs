@@ -22,7 +22,7 @@ pub enum Mode {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
-    #[error("open {}: {}", .0.display(), .1)]
+    #[error("open {}: {}", .0.display(), go_words(.1))]
     Read(PathBuf, std::io::Error),
     /// The text is not a valid configuration; the message is Prometheus's.
     #[error("{0}")]
@@ -78,6 +78,15 @@ fn read(path: &Path) -> Result<String, Error> {
     let bytes = std::fs::read(path).map_err(|error| Error::Read(path.to_owned(), error))?;
     let invalid = || Error::InvalidFile(path.to_owned(), "yaml: invalid leading UTF-8 octet".to_owned());
     String::from_utf8(bytes).map_err(|_| invalid())
+}
+
+/// The commonest faults of files in Go's words.
+fn go_words(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 fn decode_config(text: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Record, String> {

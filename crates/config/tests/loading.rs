@@ -34,6 +34,12 @@ fn an_empty_file_is_all_defaults() {
 }
 
 #[test]
+fn a_missing_file_is_named() {
+    let message = config::load(Path::new("/nonexistent/prometheus.yml")).unwrap_err().to_string();
+    assert_eq!(message, "open /nonexistent/prometheus.yml: no such file or directory");
+}
+
+#[test]
 fn jobs_take_from_global() {
     let text = "global: {scrape_interval: 5s, sample_limit: 7}\nscrape_configs:\n- job_name: a\n- job_name: b\n  scrape_interval: 1m\n  sample_limit: 8\n";
     let jobs = parse(text).unwrap().scrape_configs;
