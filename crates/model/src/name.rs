@@ -34,3 +34,49 @@ pub fn quote(text: &str) -> String {
     out.push('"');
     out
 }
+
+/// Undoes the `U__` escaping of names (`U__my_2e_label` is `my.label`); a name with a wrong escape is
+/// taken as it is. (Prometheus's `UnescapeName` with `ValueEncodingEscaping`.)
+pub fn unescape_value_encoding(name: &str) -> String {
+    let Some(escaped) = name.strip_prefix("U__") else { return name.to_owned() };
+    let mut out = String::with_capacity(escaped.len());
+    let mut rest = escaped;
+    while let Some(at) = rest.find('_') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(tail) = rest.strip_prefix('_') {
+            out.push('_');
+            rest = tail;
+            continue;
+        }
+        // `_HEX_`, at most six digits.
+        let Some((digits, tail)) = rest.split_once('_') else { return name.to_owned() };
+        let lower_hex = |b: u8| b.is_ascii_hexdigit();
+        let code = (1..=6).contains(&digits.len()).then(|| digits.bytes().all(lower_hex)).filter(|ok| *ok);
+        let character = code.and_then(|_| u32::from_str_radix(digits, 16).ok()).and_then(char::from_u32);
+        let Some(character) = character else { return name.to_owned() };
+        out.push(character);
+        rest = tail;
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn value_encoding() {
+        for (escaped, name) in [
+            ("U__my_2e_label", "my.label"),
+            ("U__caf_e9_", "café"),
+            ("U__a__b", "a_b"),
+            ("plain_name", "plain_name"),
+            ("U__bad_zz_", "U__bad_zz_"),
+            ("U__open_2e", "U__open_2e"),
+        ] {
+            assert_eq!(unescape_value_encoding(escaped), name, "{escaped}");
+        }
+    }
+}

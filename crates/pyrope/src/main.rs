@@ -1,2 +1,38 @@
-//! The binary: flags, wiring, signals, reload
-fn main() {}
+//! The Pyrope server: flags, wiring, signals, reload and an orderly end.
+
+#![forbid(unsafe_code)]
+
+mod flags;
+mod logging;
+mod rules;
+mod server;
+
+use flags::Parsed;
+use std::process::ExitCode;
+
+/// The version of Prometheus whose behaviour this server gives.
+const PROMETHEUS_VERSION: &str = "3.14.0";
+
+// Threads of a scrape's batch and of a query free what others allocated; mimalloc makes that cheap.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let flags = match flags::parse(std::env::args()) {
+        Ok(Parsed::Run(flags)) => flags,
+        Ok(Parsed::Print(text)) => {
+            println!("{}", text.trim_end());
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("{}", error.message);
+            return ExitCode::from(error.exit_code);
+        }
+    };
+    let format = if flags.text("log.format") == "json" { logging::Format::Json } else { logging::Format::Logfmt };
+    logging::init(flags.text("log.level"), format);
+    for warning in flags.warnings() {
+        tracing::warn!("{warning}");
+    }
+    server::run(&flags)
+}

@@ -1,0 +1,275 @@
+//! Wiring: what is started in which order, and ended in which.
+//!
+//! Order of the start: configuration, store (replay), listeners, scraping. Order of the end: readiness is taken back,
+//! scrape loops end (batches under way are committed), connections finish, the store is synced and closed.
+
+use crate::flags::Flags;
+use crate::{PROMETHEUS_VERSION, rules};
+use config::Config;
+use promql::engine::{Engine, EngineOptions};
+use promql::parser::ParserOptions;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tsdb::wal::{Compression, Durability};
+use web::{App, AppOptions, BuildInfo, Lifecycle, Limits, ReloadRequest};
+
+use world::{Clock, SystemClock};
+
+/// How long requests under way may take once the server ends.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Why the server does not start; each has been logged in one line.
+enum Refusal {
+    /// The configuration or a flag cannot be used: 2, as Prometheus.
+    Config,
+    /// The machine does not give what is needed (port, directory): 1.
+    World,
+}
+
+/// Runs the server until it is told to end.
+pub fn run(flags: &Flags) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(err = %error, "Starting the I/O runtime failed");
+            return ExitCode::from(1);
+        }
+    };
+    match runtime.block_on(serve(flags)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Refusal::Config) => ExitCode::from(2),
+        Err(Refusal::World) => ExitCode::from(1),
+    }
+}
+
+async fn serve(flags: &Flags) -> Result<(), Refusal> {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), behaves_as = PROMETHEUS_VERSION, "Starting Pyrope");
+    let parser = ParserOptions { experimental_functions: flags.feature("promql-experimental-functions") };
+    let config_path = PathBuf::from(flags.text("config.file"));
+    let config = load(&config_path, &parser).map_err(|error| {
+        tracing::error!(file = %absolute(&config_path).display(), err = %error, "Error loading config (--config.file={})", config_path.display());
+        Refusal::Config
+    })?;
+    let external_url = external_url(flags).map_err(|error| {
+        tracing::error!(err = %error, "parse external URL");
+        Refusal::Config
+    })?;
+    let cors_origin = model::regex::AnchoredRegex::new(flags.text("web.cors.origin")).map_err(|error| {
+        tracing::error!(err = %error, "could not compile CORS regex string");
+        Refusal::Config
+    })?;
+
+    let listeners = listen(flags.list("web.listen-address")).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let db = Arc::new(open_store(flags)?);
+
+    let scrape = scrape::Manager::new(scrape::Options {
+        appender: db.clone(),
+        clock: clock.clone(),
+        host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        workers: 0,
+    });
+    let (reload, mut reloads) = mpsc::channel::<ReloadRequest>(1);
+    let (quit, mut quits) = mpsc::channel(1);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let app = Arc::new(App::new(AppOptions {
+        queryable: db.clone(),
+        db: db.clone(),
+        engine: engine(flags, &config),
+        parser,
+        scrape: scrape.clone(),
+        receiver: flags.bool("web.enable-remote-write-receiver").then(|| remote::Receiver::new(db.clone())),
+        lifecycle: flags.bool("web.enable-lifecycle").then(|| Lifecycle { reload, quit }),
+        clock,
+        flags: flags.all(),
+        build: BuildInfo { prometheus_version: PROMETHEUS_VERSION, version: env!("CARGO_PKG_VERSION"), revision: "" },
+        route_prefix: route_prefix(flags, &external_url),
+        external_url,
+        cors_origin,
+        query_concurrency: usize::try_from(flags.int("query.max-concurrency")).unwrap_or(usize::MAX >> 4),
+        write_concurrency: cores * 2,
+        listen_address: flags.list("web.listen-address").first().cloned().unwrap_or_default(),
+    }));
+
+    let stop = CancellationToken::new();
+    let limits = Limits {
+        connections: usize::try_from(flags.int("web.max-connections")).unwrap_or(512),
+        read_timeout: Duration::from_millis(flags.duration("web.read-timeout").0.unsigned_abs()),
+        drain: DRAIN,
+    };
+    let http = tokio::spawn(web::serve(listeners, web::router(app.clone()), limits, stop.clone()));
+
+    let handle = |error: std::io::Error| {
+        tracing::error!(err = %error, "Listening for signals failed");
+        Refusal::World
+    };
+    let mut hangup = signal(SignalKind::hangup()).map_err(handle)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(handle)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(handle)?;
+
+    let mut outcome = Ok(());
+    if let Err(error) = apply(&app, &scrape, flags, &config).await {
+        tracing::error!(err = %error, "Applying the configuration failed");
+        outcome = Err(Refusal::World);
+    } else {
+        app.set_ready(true);
+        tracing::info!("Server is ready to receive web requests.");
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => {
+                    // The outcome is logged and stands in the metrics.
+                    let _ = reload_now(&app, &scrape, flags, &config_path, &parser).await;
+                }
+                Some(done) = reloads.recv() => {
+                    // Whoever asked may be gone by now.
+                    let _ = done.send(reload_now(&app, &scrape, flags, &config_path, &parser).await);
+                }
+                _ = terminate.recv() => { tracing::warn!(signal = "terminated", "Received an OS signal, exiting gracefully..."); break }
+                _ = interrupt.recv() => { tracing::warn!(signal = "interrupt", "Received an OS signal, exiting gracefully..."); break }
+                Some(()) = quits.recv() => { tracing::warn!("Received termination request via web service, exiting gracefully..."); break }
+            }
+        }
+    }
+
+    app.set_ready(false);
+    tracing::info!("Stopping scrape manager...");
+    scrape.stop().await;
+    stop.cancel();
+    if let Err(error) = http.await {
+        tracing::error!(err = %error, "The HTTP server ended badly");
+    }
+    let closed = tokio::task::spawn_blocking(move || db.close()).await;
+    match closed {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::error!(err = %error, "Closing the store failed");
+            outcome = Err(Refusal::World);
+        }
+        Err(error) => {
+            tracing::error!(err = %error, "Closing the store failed");
+            outcome = Err(Refusal::World);
+        }
+    }
+    tracing::info!("See you next time!");
+    outcome
+}
+
+/// Reads and checks all that a configuration names. Changes nothing.
+fn load(path: &Path, parser: &ParserOptions) -> Result<Config, String> {
+    let config = config::load(path).map_err(|e| e.to_string())?;
+    if let Some(first) = config.unsupported().first() {
+        return Err(format!("{}: {first}", path.display()));
+    }
+    rules::check(&config.rule_files, parser)?;
+    Ok(config)
+}
+
+/// Puts a checked configuration in force.
+async fn apply(app: &App, scrape: &scrape::Manager, flags: &Flags, config: &Config) -> Result<(), String> {
+    scrape.apply(config).await.map_err(|e| e.to_string())?;
+    app.set_engine(engine(flags, config));
+    app.config_loaded(&config.to_yaml());
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    if !config.rule_files.is_empty() {
+        tracing::warn!(files = config.rule_files.len(), "rule files are checked but not evaluated yet");
+    }
+    Ok(())
+}
+
+async fn reload_now(app: &App, scrape: &scrape::Manager, flags: &Flags, path: &Path, parser: &ParserOptions) -> Result<(), String> {
+    tracing::info!(filename = %path.display(), "Loading configuration file");
+    let outcome = match load(path, parser) {
+        Ok(config) => apply(app, scrape, flags, &config).await,
+        Err(error) => Err(error),
+    };
+    match &outcome {
+        Ok(()) => tracing::info!(filename = %path.display(), "Completed loading of configuration file"),
+        Err(error) => {
+            app.config_refused();
+            tracing::error!(err = %error, "Error reloading config");
+        }
+    }
+    outcome
+}
+
+fn engine(flags: &Flags, config: &Config) -> Engine {
+    Engine::new(EngineOptions {
+        lookback: flags.duration("query.lookback-delta"),
+        max_samples: usize::try_from(flags.int("query.max-samples")).unwrap_or(usize::MAX),
+        timeout: Duration::from_millis(flags.duration("query.timeout").0.unsigned_abs()),
+        default_step: config.global.evaluation_interval,
+        threads: 0,
+        delayed_name_removal: false,
+        experimental_functions: flags.feature("promql-experimental-functions"),
+    })
+}
+
+fn open_store(flags: &Flags) -> Result<tsdb::Db, Refusal> {
+    let mut options = tsdb::Options::new(flags.text("storage.tsdb.path"));
+    options.wal.segment_bytes_max = flags.size("storage.tsdb.wal-segment-size");
+    if !(10 << 20..=256 << 20).contains(&options.wal.segment_bytes_max) {
+        tracing::error!("flag 'storage.tsdb.wal-segment-size' must be set between 10MB and 256MB");
+        return Err(Refusal::Config);
+    }
+    if !flags.bool("storage.tsdb.wal-compression") {
+        options.wal.compression = Compression::None;
+    }
+    match flags.duration("storage.tsdb.wal-fsync-interval").0.unsigned_abs() {
+        0 => options.wal.durability = Durability::EachWrite,
+        interval_ms => options.sync_interval = Duration::from_millis(interval_ms),
+    }
+    options.no_lockfile = flags.bool("storage.tsdb.no-lockfile");
+    let db = tsdb::Db::open(options).map_err(|error| {
+        tracing::error!(err = %error, "Opening storage failed");
+        Refusal::World
+    })?;
+    tracing::warn!("samples stay in memory and in the log: blocks are not written yet, so the head grows without bound");
+    Ok(db)
+}
+
+async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, Refusal> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        // Go reads an empty host as every address.
+        let bound = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.clone() };
+        let listener = TcpListener::bind(&bound).await.map_err(|error| {
+            tracing::error!(err = %format_args!("listen tcp {address}: {error}"), "Unable to start web listener; choose another --web.listen-address");
+            Refusal::World
+        })?;
+        tracing::info!(address = %address, "Start listening for connections");
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn external_url(flags: &Flags) -> Result<url::Url, String> {
+    let given = flags.text("web.external-url");
+    let text = if given.is_empty() {
+        let port = flags.text("web.listen-address").rsplit(':').next().unwrap_or("9090").to_owned();
+        format!("http://{}:{port}/", rustix::system::uname().nodename().to_string_lossy())
+    } else if given.starts_with('/') {
+        format!("http://localhost{given}")
+    } else {
+        given.to_owned()
+    };
+    url::Url::parse(&text).map_err(|error| format!("{text:?}: {error}"))
+}
+
+fn route_prefix(flags: &Flags, external: &url::Url) -> String {
+    let given = flags.text("web.route-prefix");
+    let path = if given.is_empty() { external.path() } else { given };
+    let trimmed = path.trim_matches('/');
+    if trimmed.is_empty() { String::new() } else { format!("/{trimmed}") }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

@@ -1,0 +1,196 @@
+//! The real binary, started by tests on ports and folders of its own, and an HTTP client that sends exactly what it is told.
+
+#![allow(dead_code, reason = "each test target uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use serde_json::Value;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Every wait ends here at the latest.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A running server, killed when dropped.
+pub struct Server {
+    pub address: String,
+    pub folder: PathBuf,
+    child: Child,
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The command for a server on `folder/prometheus.yml` and `folder/data`.
+pub fn command(folder: &Path, port: u16) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pyrope"));
+    command
+        .arg(format!("--config.file={}", folder.join("prometheus.yml").display()))
+        .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .args(["--web.enable-lifecycle", "--web.enable-remote-write-receiver"])
+        .stdin(Stdio::null());
+    command
+}
+
+impl Server {
+    /// Starts a server with this configuration and waits until it is ready.
+    pub fn start(folder: &Path, config: &str) -> Self {
+        std::fs::write(folder.join("prometheus.yml"), config).unwrap();
+        let port = free_port();
+        let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
+        let child = command(folder, port).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut server = Self { address: format!("127.0.0.1:{port}"), folder: folder.to_owned(), child };
+        server.wait_until_ready();
+        server
+    }
+
+    fn wait_until_ready(&mut self) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if get(&self.address, "/-/ready").is_some_and(|answer| answer.status == 200) {
+                return;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "not ready ({ended:?}): {}",
+                std::fs::read_to_string(self.folder.join("log")).unwrap()
+            );
+            std::thread::yield_now();
+        }
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        get(&self.address, path).unwrap_or_else(|| panic!("no answer to {path}"))
+    }
+
+    /// The `result` of an instant query.
+    pub fn query(&self, expression: &str, time: Option<f64>) -> Value {
+        let mut path = format!("/api/v1/query?query={}", percent(expression));
+        if let Some(time) = time {
+            path.push_str(&format!("&time={time}"));
+        }
+        let answer = self.get(&path);
+        assert_eq!(answer.status, 200, "{expression}: {}", answer.text());
+        answer.json()["data"].clone()
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// SIGTERM, and the exit code once it has ended.
+    pub fn terminate(mut self) -> Option<i32> {
+        self.signal("-TERM");
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks again until `done` is true of it.
+#[track_caller]
+pub fn poll<T>(what: &str, mut ask: impl FnMut() -> T, done: impl Fn(&T) -> bool) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let got = ask();
+        if done(&got) {
+            return got;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::yield_now();
+    }
+}
+
+pub fn get(address: &str, path: &str) -> Option<Answer> {
+    send(address, "GET", path, &[], b"")
+}
+
+/// Sends these headers and no others but `Host`, `Connection` and `Content-Length`.
+pub fn send(address: &str, method: &str, path: &str, headers: &[(String, String)], body: &[u8]) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    headers.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
+    if method != "GET" {
+        request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    request.push_str("\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    stream.write_all(body).ok()?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).ok()?;
+    parse_answer(&bytes)
+}
+
+fn parse_answer(bytes: &[u8]) -> Option<Answer> {
+    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&bytes[..end]).ok()?;
+    let mut lines = head.split("\r\n");
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let headers: Vec<(String, String)> = lines.filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+    let mut body = bytes[end + 4..].to_vec();
+    if headers.iter().any(|(n, v)| n.eq_ignore_ascii_case("transfer-encoding") && v == "chunked") {
+        body = dechunk(&body)?;
+    }
+    Some(Answer { status, headers, body })
+}
+
+fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|w| w == b"\r\n")?;
+        let len = usize::from_str_radix(std::str::from_utf8(&rest[..end]).ok()?, 16).ok()?;
+        if len == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(rest.get(end + 2..end + 2 + len)?);
+        rest = rest.get(end + 4 + len..)?;
+    }
+}
+
+/// Percent-encoding of all but letters, digits and `-_.`.
+pub fn percent(text: &str) -> String {
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() || b"-_.".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}

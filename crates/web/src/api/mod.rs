@@ -1,0 +1,58 @@
+//! The handlers of `/api/v1`.
+
+pub mod names;
+pub mod query;
+pub mod status;
+pub mod targets;
+pub mod write;
+
+use crate::params::Form;
+use crate::respond::ApiError;
+use axum::body::Bytes;
+use axum::extract::FromRequest;
+use http::{Method, header};
+use model::Matcher;
+use promql::parser::parse_selector;
+
+/// Forms beyond this are refused, as Go's `ParseForm` does.
+const FORM_BYTES_MAX: usize = 10 << 20;
+
+impl<S: Send + Sync> FromRequest<S> for Form {
+    type Rejection = ApiError;
+
+    async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, ApiError> {
+        let query = request.uri().query().unwrap_or("").to_owned();
+        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|t| t.to_str().ok()).unwrap_or("");
+        if request.method() != Method::POST || !content_type.starts_with("application/x-www-form-urlencoded") {
+            return Ok(Self::new(b"", &query));
+        }
+        let failed = |why: &dyn std::fmt::Display| ApiError::BadData(format!("error parsing form values: {why}"));
+        let body = Bytes::from_request(request, state).await.map_err(|e| failed(&e))?;
+        if body.len() > FORM_BYTES_MAX {
+            return Err(failed(&"http: POST too large"));
+        }
+        Ok(Self::new(&body, &query))
+    }
+}
+
+/// The selectors of all `match[]`.
+fn matcher_sets(form: &Form) -> Result<Vec<Vec<Matcher>>, String> {
+    let sets = form.values("match[]").map(|text| parse_selector(text).map_err(|e| e.to_string())).collect::<Result<Vec<_>, _>>()?;
+    if sets.iter().any(|set| set.iter().all(Matcher::matches_empty)) {
+        return Err("match[] must contain at least one non-empty matcher".into());
+    }
+    Ok(sets)
+}
+
+/// Runs `work` on a blocking thread; a panic there ends this request alone.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, ApiError> + Send + 'static) -> Result<T, ApiError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(failure) => {
+            tracing::error!(err = %failure, "a request's work panicked");
+            Err(ApiError::Internal("unexpected error: the request's work panicked; see the log".into()))
+        }
+    }
+}
+
+const TRUNCATED: &str = "results truncated due to limit";

@@ -1,0 +1,81 @@
+//! `/labels`, `/label/<name>/values` and `/series`.
+
+use super::{TRUNCATED, blocking, matcher_sets};
+use crate::app::App;
+use crate::json;
+use crate::params::{Form, MAX_TIME, MIN_TIME, ParamError};
+use crate::respond::{self, ApiError};
+use axum::extract::{Path, State};
+use axum::response::Response;
+use model::Labels;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use storage::{Interval, Names, SelectHints};
+
+/// GET and POST `/api/v1/labels`.
+pub async fn labels(State(app): State<Arc<App>>, form: Form) -> Result<Response, ApiError> {
+    let (limit, range) = (form.limit()?, range(&form)?);
+    let sets = matcher_sets(&form).map_err(ApiError::BadData)?;
+    let names = blocking(move || Ok(app.options.queryable.label_names(range, &sets)?)).await?;
+    Ok(list(names, limit))
+}
+
+/// GET `/api/v1/label/<name>/values`.
+pub async fn values(State(app): State<Arc<App>>, Path(name): Path<String>, form: Form) -> Result<Response, ApiError> {
+    let name = if name.starts_with("U__") { model::name::unescape_value_encoding(&name) } else { name };
+    if name.is_empty() {
+        return Err(ApiError::BadData(format!("invalid label name: {}", model::name::quote(&name))));
+    }
+    let (limit, range) = (form.limit()?, range(&form)?);
+    let sets = matcher_sets(&form).map_err(ApiError::BadData)?;
+    let names = blocking(move || Ok(app.options.queryable.label_values(&name, range, &sets)?)).await?;
+    Ok(list(names, limit))
+}
+
+/// GET and POST `/api/v1/series`.
+pub async fn series(State(app): State<Arc<App>>, form: Form) -> Result<Response, ApiError> {
+    if form.values("match[]").next().is_none() {
+        return Err(ApiError::BadData("no match[] parameter provided".into()));
+    }
+    let (limit, range) = (form.limit()?, range(&form)?);
+    let sets = matcher_sets(&form).map_err(|message| ParamError { name: "match[]", message })?;
+    let (found, mut warnings) = blocking(move || {
+        // One more than the limit shows whether there are more.
+        let hints = SelectHints { limit: limit.saturating_add(usize::from(limit > 0)), labels_only: true, sorted: true };
+        let (mut found, mut warnings) = (BTreeSet::<Labels>::new(), Vec::new());
+        for matchers in &sets {
+            let selection = app.options.queryable.select(range, matchers, &hints)?;
+            warnings.extend(selection.warnings);
+            found.extend(selection.series.iter().map(|series| series.labels().clone()));
+        }
+        Ok((found, warnings))
+    })
+    .await?;
+    let shown = if limit == 0 { found.len() } else { limit };
+    if found.len() > shown {
+        warnings.push(TRUNCATED.into());
+    }
+    let data = |out: &mut Vec<u8>| {
+        out.push(b'[');
+        for (i, labels) in found.iter().take(shown).enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            json::labels(out, labels);
+        }
+        out.push(b']');
+    };
+    Ok(respond::success(data, &warnings))
+}
+
+fn range(form: &Form) -> Result<Interval, ParamError> {
+    Ok(Interval { start: form.time_or("start", MIN_TIME)?, end: form.time_or("end", MAX_TIME)? })
+}
+
+fn list(mut names: Names, limit: usize) -> Response {
+    if limit > 0 && names.names.len() > limit {
+        names.names.truncate(limit);
+        names.warnings.push(TRUNCATED.into());
+    }
+    respond::success(|out| json::texts(out, names.names.iter().map(String::as_str)), &names.warnings)
+}

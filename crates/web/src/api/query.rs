@@ -1,0 +1,262 @@
+//! `/query` and `/query_range`.
+
+use super::{TRUNCATED, blocking};
+use crate::app::App;
+use crate::json;
+use crate::params::{Form, Nanos, ParamError, parse_duration};
+use crate::respond::{self, ApiError};
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use hyper::body::Frame;
+use model::{Millis, Timestamp};
+use promql::ast::{Expr, ValueType};
+use promql::engine::{Control, Engine, QueryError, QueryResult, QueryStats, Value};
+use promql::parser;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use storage::Queryable;
+use tokio::sync::mpsc;
+
+/// More steps than this are refused.
+const STEPS_MAX: i64 = 11_000;
+/// Answers with more points are sent in pieces while they are written.
+const POINTS_AT_ONCE: usize = 8_192;
+const PIECE_BYTES: usize = 64 << 10;
+/// Pieces that wait for a slow client; the writer waits when there are this many.
+const PIECES_MAX: usize = 4;
+
+/// GET and POST `/api/v1/query`.
+pub async fn instant(State(app): State<Arc<App>>, form: Form) -> Result<Response, ApiError> {
+    let limit = form.limit()?;
+    let now = Timestamp(app.options.clock.now_ms());
+    let time = form.time_or("time", now)?;
+    let (control, _cancel) = control(&form)?;
+    let expr = parse(&app, &form)?;
+    let started = Instant::now();
+    let result = evaluate(&app, control, move |engine, store, control| engine.instant(store, &expr, time, control)).await?;
+    Ok(answer(result, limit, &form, started.elapsed()))
+}
+
+/// GET and POST `/api/v1/query_range`.
+pub async fn range(State(app): State<Arc<App>>, form: Form) -> Result<Response, ApiError> {
+    let limit = form.limit()?;
+    let (start, end) = (form.time("start")?, form.time("end")?);
+    if end < start {
+        return Err(invalid("end", "end timestamp must not be before start time"));
+    }
+    let Nanos(step_ns) = form.duration("step")?;
+    if step_ns <= 0 {
+        return Err(invalid("step", "zero or negative query resolution step widths are not accepted. Try a positive integer"));
+    }
+    let steps = i128::from(end.0 - start.0) * 1_000_000 / i128::from(step_ns);
+    if steps > i128::from(STEPS_MAX) {
+        let message = "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)";
+        return Err(ApiError::BadData(message.into()));
+    }
+    let (control, _cancel) = control(&form)?;
+    let expr = parse(&app, &form)?;
+    let kind = expr.value_type();
+    if !matches!(kind, ValueType::Vector | ValueType::Scalar) {
+        return Err(invalid(
+            "query",
+            &format!("invalid expression type {} for range query, must be Scalar or instant Vector", model::name::quote(kind.documented())),
+        ));
+    }
+    // A step below a millisecond is one: time has no finer grain here.
+    let step = Millis(Nanos(step_ns).to_millis().0.max(1));
+    let started = Instant::now();
+    let result = evaluate(&app, control, move |engine, store, control| engine.range(store, &expr, start, end, step, control)).await?;
+    Ok(answer(result, limit, &form, started.elapsed()))
+}
+
+fn invalid(name: &'static str, message: &str) -> ApiError {
+    ParamError { name, message: message.into() }.into()
+}
+
+fn parse(app: &App, form: &Form) -> Result<Expr, ApiError> {
+    parser::parse(form.value("query"), &app.options.parser).map_err(|e| invalid("query", &e.to_string()))
+}
+
+/// Sets the query's cancel flag when the request is dropped, as happens when its client goes away.
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn control(form: &Form) -> Result<(Control, CancelOnDrop), ApiError> {
+    let cancel = Arc::new(AtomicBool::new(false));
+    let mut control = Control { cancel: cancel.clone(), text: Some(form.value("query").into()), ..Control::default() };
+    if !form.value("timeout").is_empty() {
+        let timeout = form.duration("timeout")?;
+        control.deadline = Instant::now().checked_add(Duration::from_nanos(timeout.0.max(0).unsigned_abs()));
+    }
+    let lookback = form.value("lookback_delta");
+    if !lookback.is_empty() {
+        let span = parse_duration(lookback).map_err(|e| ApiError::BadData(format!("error parsing lookback delta duration: {e}")))?;
+        control.lookback = Some(span.to_millis()).filter(|span| span.0 > 0);
+    }
+    Ok((control, CancelOnDrop(cancel)))
+}
+
+async fn evaluate(
+    app: &Arc<App>,
+    control: Control,
+    work: impl FnOnce(&Engine, &dyn Queryable, &Control) -> Result<QueryResult, QueryError> + Send + 'static,
+) -> Result<QueryResult, ApiError> {
+    let _slot = app.query_slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+    let (engine, store) = (app.engine(), app.options.queryable.clone());
+    blocking(move || work(&engine, store.as_ref(), &control).map_err(ApiError::from)).await
+}
+
+fn answer(mut result: QueryResult, limit: usize, form: &Form, took: Duration) -> Response {
+    if truncate(&mut result.value, limit) {
+        result.warnings.push(TRUNCATED.into());
+    }
+    let stats = (!form.value("stats").is_empty()).then_some((result.stats, took));
+    if points(&result.value) <= POINTS_AT_ONCE {
+        let mut out = Out { buffer: Vec::with_capacity(4096), pieces: None };
+        // Without a client on the other end nothing can break off.
+        let _ = write_answer(&mut out, &result, stats);
+        return respond::with_type(StatusCode::OK, out.buffer.into());
+    }
+    let (sender, receiver) = mpsc::channel(PIECES_MAX);
+    let writer = tokio::task::spawn_blocking(move || {
+        let mut out = Out { buffer: Vec::with_capacity(PIECE_BYTES + 4096), pieces: Some(sender) };
+        if write_answer(&mut out, &result, stats).is_ok() {
+            let _ = out.send();
+        }
+    });
+    respond::with_type(StatusCode::OK, Body::new(Pieces { receiver, _writer: writer }))
+}
+
+fn truncate(value: &mut Value, limit: usize) -> bool {
+    if limit == 0 {
+        return false;
+    }
+    match value {
+        Value::Vector(samples) if samples.len() > limit => samples.truncate(limit),
+        Value::Matrix(series) if series.len() > limit => series.truncate(limit),
+        Value::Vector(_) | Value::Matrix(_) | Value::Scalar { .. } | Value::String { .. } => return false,
+    }
+    true
+}
+
+fn points(value: &Value) -> usize {
+    match value {
+        Value::Scalar { .. } | Value::String { .. } => 1,
+        Value::Vector(samples) => samples.len(),
+        Value::Matrix(series) => series.iter().map(|s| s.points.len() + 1).sum(),
+    }
+}
+
+/// A body whose pieces are written while it is sent. When it is dropped the writer finds its channel
+/// closed and ends.
+struct Pieces {
+    receiver: mpsc::Receiver<Bytes>,
+    _writer: tokio::task::JoinHandle<()>,
+}
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.receiver.poll_recv(context).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+/// Where an answer is written: all into one buffer, or piece by piece to a waiting client.
+struct Out {
+    buffer: Vec<u8>,
+    pieces: Option<mpsc::Sender<Bytes>>,
+}
+
+/// The client is gone.
+struct BrokenOff;
+
+impl Out {
+    fn flush(&mut self) -> Result<(), BrokenOff> {
+        if self.buffer.len() >= PIECE_BYTES { self.send() } else { Ok(()) }
+    }
+
+    fn send(&mut self) -> Result<(), BrokenOff> {
+        let Some(pieces) = &self.pieces else { return Ok(()) };
+        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE_BYTES + 4096));
+        pieces.blocking_send(piece.into()).map_err(|_| BrokenOff)
+    }
+}
+
+fn write_answer(out: &mut Out, result: &QueryResult, stats: Option<(QueryStats, Duration)>) -> Result<(), BrokenOff> {
+    respond::begin(&mut out.buffer);
+    write_value(out, &result.value)?;
+    if let Some((stats, took)) = stats {
+        write_stats(&mut out.buffer, stats, took);
+    }
+    out.buffer.push(b'}');
+    respond::finish(&mut out.buffer, &result.warnings, &result.infos);
+    Ok(())
+}
+
+/// `{"resultType":…,"result":…` without the closing brace. Grafana needs this order.
+fn write_value(out: &mut Out, value: &Value) -> Result<(), BrokenOff> {
+    match value {
+        Value::Scalar { t, v } => {
+            out.buffer.extend_from_slice(br#"{"resultType":"scalar","result":"#);
+            json::point(&mut out.buffer, *t, *v);
+        }
+        Value::String { t, s } => {
+            out.buffer.extend_from_slice(br#"{"resultType":"string","result":["#);
+            json::timestamp(&mut out.buffer, *t);
+            out.buffer.push(b',');
+            json::text(&mut out.buffer, s);
+            out.buffer.push(b']');
+        }
+        Value::Vector(samples) => {
+            out.buffer.extend_from_slice(br#"{"resultType":"vector","result":["#);
+            for (i, sample) in samples.iter().enumerate() {
+                out.buffer.extend_from_slice(if i > 0 { br#",{"metric":"# } else { br#"{"metric":"# });
+                json::labels(&mut out.buffer, &sample.labels);
+                out.buffer.extend_from_slice(br#","value":"#);
+                json::point(&mut out.buffer, sample.t, sample.v);
+                out.buffer.push(b'}');
+                out.flush()?;
+            }
+            out.buffer.push(b']');
+        }
+        Value::Matrix(series) => {
+            out.buffer.extend_from_slice(br#"{"resultType":"matrix","result":["#);
+            for (i, series) in series.iter().enumerate() {
+                out.buffer.extend_from_slice(if i > 0 { br#",{"metric":"# } else { br#"{"metric":"# });
+                json::labels(&mut out.buffer, &series.labels);
+                out.buffer.extend_from_slice(br#","values":["#);
+                for (i, (t, v)) in series.points.iter().enumerate() {
+                    if i > 0 {
+                        out.buffer.push(b',');
+                    }
+                    json::point(&mut out.buffer, Timestamp(*t), *v);
+                    out.flush()?;
+                }
+                out.buffer.extend_from_slice(b"]}");
+            }
+            out.buffer.push(b']');
+        }
+    }
+    Ok(())
+}
+
+fn write_stats(out: &mut Vec<u8>, stats: QueryStats, took: Duration) {
+    let seconds = took.as_secs_f64();
+    let text = format!(
+        r#","stats":{{"timings":{{"evalTotalTime":{seconds},"resultSortTime":0,"queryPreparationTime":0,"innerEvalTime":{seconds},"execQueueTime":0,"execTotalTime":{seconds}}},"samples":{{"totalQueryableSamples":{},"peakSamples":{}}}}}"#,
+        stats.total_queryable_samples, stats.peak_samples
+    );
+    out.extend_from_slice(text.as_bytes());
+}

@@ -1,0 +1,134 @@
+//! The API's JSON, written straight into a buffer: never a tree in memory.
+//!
+//! Texts are escaped as Go's `encoding/json` does with HTML escaping (what the API has always sent),
+//! numbers in results are strings, timestamps are seconds with three decimals or none.
+
+use model::{Labels, Timestamp, number};
+
+/// Appends a quoted, escaped text.
+pub fn text(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut clean_from = 0;
+    for (i, &byte) in bytes.iter().enumerate() {
+        let escape: Option<&[u8]> = match byte {
+            b'"' => Some(b"\\\""),
+            b'\\' => Some(b"\\\\"),
+            b'\n' => Some(b"\\n"),
+            b'\r' => Some(b"\\r"),
+            b'\t' => Some(b"\\t"),
+            0x08 => Some(b"\\b"),
+            0x0c => Some(b"\\f"),
+            b'<' => Some(b"\\u003c"),
+            b'>' => Some(b"\\u003e"),
+            b'&' => Some(b"\\u0026"),
+            0x00..0x20 => None,
+            // U+2028 and U+2029: E2 80 A8, E2 80 A9.
+            0xe2 if bytes[i..].starts_with(b"\xe2\x80\xa8") || bytes[i..].starts_with(b"\xe2\x80\xa9") => None,
+            _ => continue,
+        };
+        out.extend_from_slice(&bytes[clean_from..i]);
+        clean_from = i + 1;
+        match escape {
+            Some(escape) => out.extend_from_slice(escape),
+            None if byte == 0xe2 => {
+                out.extend_from_slice(if bytes[i + 2] == 0xa8 { b"\\u2028" } else { b"\\u2029" });
+                clean_from = i + 3;
+            }
+            None => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+        }
+    }
+    out.extend_from_slice(&bytes[clean_from..]);
+    out.push(b'"');
+}
+
+/// Appends `{"name":"value",…}`.
+pub fn labels(out: &mut Vec<u8>, labels: &Labels) {
+    out.push(b'{');
+    for (i, (name, value)) in labels.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        text(out, name);
+        out.push(b':');
+        text(out, value);
+    }
+    out.push(b'}');
+}
+
+/// Appends `["a","b"]`.
+pub fn texts<'a>(out: &mut Vec<u8>, list: impl IntoIterator<Item = &'a str>) {
+    out.push(b'[');
+    for (i, entry) in list.into_iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        text(out, entry);
+    }
+    out.push(b']');
+}
+
+/// Appends seconds: `1.100`, `1`, `-0.001`.
+pub fn timestamp(out: &mut Vec<u8>, time: Timestamp) {
+    use std::io::Write as _;
+    let (sign, ms) = if time.0 < 0 { ("-", time.0.unsigned_abs()) } else { ("", time.0.unsigned_abs()) };
+    let (seconds, fraction) = (ms / 1000, ms % 1000);
+    let written = if fraction == 0 { write!(out, "{sign}{seconds}") } else { write!(out, "{sign}{seconds}.{fraction:03}") };
+    written.expect("a Vec takes every write");
+}
+
+/// Appends a float as the quoted text of the API.
+pub fn float(out: &mut Vec<u8>, value: f64) {
+    use std::io::Write as _;
+    out.push(b'"');
+    // Small integers are most of what is stored, and cheap to write.
+    let integer = value as i64;
+    if integer as f64 == value && integer.abs() < 1_000_000_000_000_000 && (integer != 0 || value.is_sign_positive()) {
+        write!(out, "{integer}").expect("a Vec takes every write");
+    } else {
+        out.extend_from_slice(number::format_json(value).as_bytes());
+    }
+    out.push(b'"');
+}
+
+/// Appends `[1435781451.781,"1.234"]`.
+pub fn point(out: &mut Vec<u8>, time: Timestamp, value: f64) {
+    out.push(b'[');
+    timestamp(out, time);
+    out.push(b',');
+    float(out, value);
+    out.push(b']');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(write: impl Fn(&mut Vec<u8>), want: &str) {
+        let mut out = Vec::new();
+        write(&mut out);
+        assert_eq!(String::from_utf8_lossy(&out), want);
+    }
+
+    #[test]
+    fn texts_are_escaped_as_go_does() {
+        check(|o| text(o, "a\"b\\c\n<&>\u{1}\u{2028}é"), "\"a\\\"b\\\\c\\n\\u003c\\u0026\\u003e\\u0001\\u2028é\"");
+        check(|o| texts(o, ["a", "b"]), r#"["a","b"]"#);
+    }
+
+    #[test]
+    fn points() {
+        for (ms, value, want) in [
+            (1_000, 20.0, r#"[1,"20"]"#),
+            (1_100, -0.0, r#"[1.100,"-0"]"#),
+            (-1, 1e-7, r#"[-0.001,"1e-07"]"#),
+            (0, f64::NAN, r#"[0,"NaN"]"#),
+            (-1_500, 1e21, r#"[-1.500,"1e+21"]"#),
+            (1, 0.1, r#"[0.001,"0.1"]"#),
+            (1, f64::NEG_INFINITY, r#"[0.001,"-Inf"]"#),
+        ] {
+            check(|o| point(o, Timestamp(ms), value), want);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Which path leads where.
+
+use crate::app::App;
+use crate::{api, metrics, page};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::middleware;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{any, get, post, put};
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use std::sync::Arc;
+use tower_http::compression::CompressionLayer;
+
+/// Everything the server answers to.
+pub fn router(app: Arc<App>) -> Router {
+    let api = Router::new()
+        .route("/query", get(api::query::instant).post(api::query::instant))
+        .route("/query_range", get(api::query::range).post(api::query::range))
+        .route("/labels", get(api::names::labels).post(api::names::labels))
+        .route("/label/{name}/values", get(api::names::values))
+        .route("/series", get(api::names::series).post(api::names::series))
+        .route("/targets", get(api::targets::targets))
+        .route("/targets/metadata", get(api::targets::metadata))
+        .route("/scrape_pools", get(api::targets::pools))
+        .route("/status/buildinfo", get(api::status::buildinfo))
+        .route("/status/flags", get(api::status::flags))
+        .route("/status/config", get(api::status::config))
+        .layer(middleware::from_fn_with_state(app.clone(), only_when_ready))
+        .layer(CompressionLayer::new())
+        .layer(middleware::from_fn_with_state(app.clone(), cors))
+        .route("/write", post(api::write::write))
+        .layer(DefaultBodyLimit::disable());
+
+    let inner = Router::new()
+        .nest("/api/v1", api)
+        .route("/metrics", get(metrics::metrics))
+        .route("/-/healthy", get(healthy).head(healthy))
+        .route("/-/ready", get(ready).head(ready))
+        .route("/-/reload", post(reload).put(reload).fallback(only_post_or_put))
+        .route("/-/quit", put(quit).post(quit).fallback(only_post_or_put))
+        .route("/", get(page::index))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method);
+
+    let prefix = app.options.route_prefix.clone();
+    let routes = if prefix.is_empty() {
+        inner
+    } else {
+        let target = format!("{prefix}/");
+        Router::new().nest(&prefix, inner).route("/", any(move || async move { Redirect::to(&target) })).fallback(not_found)
+    };
+    routes.layer(middleware::from_fn_with_state(app.clone(), metrics::count)).with_state(app)
+}
+
+async fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
+}
+
+async fn wrong_method() -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n").into_response()
+}
+
+async fn only_post_or_put() -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, "Only POST or PUT requests allowed").into_response()
+}
+
+async fn healthy() -> &'static str {
+    "Prometheus Server is Healthy.\n"
+}
+
+async fn ready(State(app): State<Arc<App>>) -> Response {
+    if app.is_ready() { "Prometheus Server is Ready.\n".into_response() } else { service_unavailable() }
+}
+
+fn service_unavailable() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable").into_response()
+}
+
+async fn only_when_ready(State(app): State<Arc<App>>, request: axum::extract::Request, next: middleware::Next) -> Response {
+    if app.is_ready() { next.run(request).await } else { service_unavailable() }
+}
+
+async fn reload(State(app): State<Arc<App>>) -> Response {
+    let Some(lifecycle) = &app.options.lifecycle else {
+        return (StatusCode::FORBIDDEN, "Lifecycle API is not enabled.").into_response();
+    };
+    let (done, outcome) = tokio::sync::oneshot::channel();
+    let answer = if lifecycle.reload.send(done).await.is_ok() { outcome.await.ok() } else { None };
+    match answer {
+        Some(Ok(())) => StatusCode::OK.into_response(),
+        Some(Err(message)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {message}\n")).into_response(),
+        None => service_unavailable(),
+    }
+}
+
+async fn quit(State(app): State<Arc<App>>) -> Response {
+    let Some(lifecycle) = &app.options.lifecycle else {
+        return (StatusCode::FORBIDDEN, "Lifecycle API is not enabled.").into_response();
+    };
+    // A full queue means that the server is ending already.
+    let _ = lifecycle.quit.try_send(());
+    "Requesting termination... Goodbye!".into_response()
+}
+
+/// `Access-Control-*` for origins that `--web.cors.origin` names, as Prometheus's `SetCORS`.
+async fn cors(State(app): State<Arc<App>>, request: axum::extract::Request, next: middleware::Next) -> Response {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let preflight = request.method() == Method::OPTIONS;
+    let mut response = if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let Some(origin) = origin else { return response };
+    if !origin.to_str().is_ok_and(|o| app.options.cors_origin.matches(o)) {
+        return response;
+    }
+    let headers = response.headers_mut();
+    let allowed = if app.options.flags.get("web.cors.origin").is_some_and(|o| o == ".*") { HeaderValue::from_static("*") } else { origin };
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Accept, Authorization, Content-Type, Origin"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Date"));
+    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    response
+}
+
+/// The path as metrics name it: parameters by their names.
+pub(crate) fn handler_name(request: &Request<axum::body::Body>) -> String {
+    let matched = request.extensions().get::<axum::extract::MatchedPath>();
+    matched.map_or_else(|| "/*".to_owned(), |path| path.as_str().replace('{', ":").replace('}', ""))
+}
