@@ -152,8 +152,10 @@ struct State {
     segment: SegmentIndex,
     /// Files that hold bytes which no sync covers yet.
     unsynced: Vec<Arc<dyn File>>,
-    /// A sync failed: the segment's end is not to be trusted any more.
-    sync_failed: bool,
+    /// Syncs that failed: the segment being written is not to be trusted any more,
+    sync_failures: u64,
+    /// until a group has been written after as many failures as this.
+    sync_failures_overcome: u64,
 }
 
 /// Compressed records that wait to be written.
@@ -218,7 +220,8 @@ impl Wal {
                 writer: Some(Writer { index, good_len: 0, output, framed: Vec::new() }),
                 segment: index,
                 unsynced: Vec::new(),
-                sync_failed: false,
+                sync_failures: 0,
+                sync_failures_overcome: 0,
             }),
             changed: Condvar::new(),
         })
@@ -272,26 +275,28 @@ impl Wal {
     /// Writes what is pending, then makes all that was written durable. Others go on writing meanwhile.
     ///
     /// # Errors
-    /// The operating system's. What was acknowledged since the last sync may then be lost in a power cut.
+    /// The operating system's: what was acknowledged since the last sync may be lost in a power cut. It stays an error until
+    /// a group has been written to a segment that can be trusted.
     pub fn sync(&self) -> io::Result<()> {
         let mut state = self.lock();
         let group = state.group.clone();
         while !state.pending.records.is_empty() && group.outcome.get().is_none() {
             state = self.lead_or_wait(state);
         }
-        // A leader may still be at work on the group before; its file is then in the list of the next sync.
-        while state.writer.is_none() {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        // A leader at work now adds its file to the list for the next sync; waiting for it could take forever under load.
         let unsynced = std::mem::take(&mut state.unsynced);
+        let failed_before = state.sync_failures != state.sync_failures_overcome;
         drop(state);
+        if failed_before {
+            return Err(io::Error::other("an earlier sync of the log failed, and nothing could be written since"));
+        }
         if unsynced.is_empty() {
             return group.outcome.get().map_or(Ok(()), |outcome| outcome.as_ref().copied().map_err(Failure::error));
         }
         let synced = unsynced.iter().try_for_each(|file| file.sync()).and_then(|()| self.files.sync_folder(&self.folder));
         if let Err(error) = synced {
             // The kernel may have dropped the pages it could not write, so trying again could only seem to succeed.
-            self.lock().sync_failed = true;
+            self.lock().sync_failures += 1;
             return Err(error);
         }
         group.outcome.get().map_or(Ok(()), |outcome| outcome.as_ref().copied().map_err(Failure::error))
@@ -309,17 +314,21 @@ impl Wal {
         let spare = std::mem::take(&mut state.spare);
         let mut taken = std::mem::replace(&mut state.pending, spare);
         let group = std::mem::take(&mut state.group);
-        let sync_failed = std::mem::take(&mut state.sync_failed);
+        let sync_failures = state.sync_failures;
+        let sync_failed = sync_failures != state.sync_failures_overcome;
         drop(state);
 
         let mut finished = Vec::new();
-        if sync_failed {
+        if sync_failed && !taken.records.is_empty() {
             writer.output = Output::Damaged { full_disk: false };
         }
         let written = writer.write(self, &taken, &mut finished);
 
-        taken.clear();
         let mut state = self.lock();
+        if written.is_ok() && !taken.records.is_empty() {
+            state.sync_failures_overcome = sync_failures;
+        }
+        taken.clear();
         if written.is_ok()
             && self.options.durability == Durability::Interval
             && let Output::Open { to_sync, .. } = &writer.output
@@ -342,11 +351,17 @@ impl Wal {
 }
 
 impl Drop for Wal {
-    /// Writes what nobody waited for; the owner has synced before if that matters to it.
+    /// Writes what nobody waited for, and cuts what a failed write left; the owner has synced before if that matters to it.
     fn drop(&mut self) {
-        let state = self.lock();
+        let mut state = self.lock();
         if !state.pending.records.is_empty() && state.writer.is_some() {
-            drop(self.lead_or_wait(state));
+            state = self.lead_or_wait(state);
+        }
+        let writer = state.writer.take();
+        drop(state);
+        if let Some(Writer { index, good_len, output: Output::Damaged { .. }, .. }) = writer {
+            // Nobody is left to be told; the next start repairs what stays damaged.
+            let _ = self.files.open_cut(&index.path(&self.folder), good_len);
         }
     }
 }
