@@ -37,7 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
 fn labels(series: u8) -> Labels {
     let (name, job, n) = (format!("m{}", series % 5), format!("job{}", series % 3), series.to_string());
     let mut pairs = vec![("__name__", name.as_str()), ("job", job.as_str()), ("n", n.as_str())];
-    if series % 4 == 0 {
+    if series.is_multiple_of(4) {
         pairs.push(("extra", "yes"));
     }
     Labels::from_pairs(pairs)
@@ -73,7 +73,7 @@ impl Twin {
                 staged.insert(*time, value.to_bits());
             }
         }
-        if !(drop_batch && !refused.is_empty()) {
+        if !drop_batch || refused.is_empty() {
             for (labels, samples) in staged.into_iter().filter(|(_, samples)| !samples.is_empty()) {
                 self.newest = self.newest.max(samples.last_key_value().map(|(time, _)| *time));
                 self.samples.entry(labels).or_default().extend(samples);

@@ -245,6 +245,7 @@ impl Head {
     /// Puts what passed the check into the head.
     fn apply(&self, accepted: &[Accepted]) {
         let (Some(min), Some(max)) = (accepted.iter().map(|a| a.time).min(), accepted.iter().map(|a| a.time).max()) else { return };
+        let _whole = AbortOnPanic;
         let begun = self.sequencer.begin();
         let commit = Commit { sequence: begun.sequence, floor: begun.floor, chunk_range_ms: CHUNK_RANGE_MS };
         let mut tied_to = begun.sequence;
@@ -349,6 +350,17 @@ impl Scratch {
             }
         });
         Some(log.enqueue(&self.records))
+    }
+}
+
+/// A panic halfway leaves a head that nobody understands any more: it must not be written down, nor waited for.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
     }
 }
 
