@@ -9,7 +9,7 @@
 //!
 //! Metadata (WriteRequest 3) and exemplars (TimeSeries 3) are skipped, as Prometheus does by default.
 
-use crate::wire::{Value, WireError, next_field};
+use crate::wire::{WireError, next_field};
 use model::labels::METRIC_NAME;
 use model::{Labels, Timestamp};
 
@@ -55,7 +55,7 @@ pub(crate) fn series<'a>(series: &'a [u8], mut each_sample: impl FnMut(Sample)) 
         let Some((field, value)) = next_field(&mut rest)? else { break };
         match field {
             1 => {
-                check_label(value)?;
+                value.bytes(1)?;
                 contents.scattered |= label_start.is_some() && label_end != start;
                 label_start.get_or_insert(start);
                 label_end = series.len() - rest.len();
@@ -86,35 +86,37 @@ fn sample(mut message: &[u8]) -> Result<Sample, WireError> {
     Ok(sample)
 }
 
-/// A label that does not parse makes the request invalid, also for a series that is known.
-#[inline]
-fn check_label(value: Value<'_>) -> Result<(), WireError> {
-    let mut message = value.bytes(1)?;
-    while let Some((field, value)) = next_field(&mut message)? {
-        if field == 1 || field == 2 {
-            value.bytes(field)?;
-        }
-    }
-    Ok(())
-}
-
 /// The label set of a series that [`series`] has read. `None` if it is one that Prometheus skips in
 /// silence: no or an empty metric name, an empty name, a name twice, text that is not UTF-8.
-pub(crate) fn labels(series: &[u8]) -> Option<Labels> {
-    let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(16);
+///
+/// # Errors
+/// When a label is no message. Only here: bytes that the cache knows have passed this before.
+pub(crate) fn labels(series: &[u8]) -> Result<Option<Labels>, WireError> {
+    let mut raw: Vec<(&[u8], &[u8])> = Vec::with_capacity(16);
     let mut rest = series;
-    while let Ok(Some((field, value))) = next_field(&mut rest) {
-        let (1, Value::Bytes(mut label)) = (field, value) else { continue };
+    while let Some((field, value)) = next_field(&mut rest)? {
+        if field != 1 {
+            continue;
+        }
+        let mut label = value.bytes(1)?;
         let (mut name, mut text): (&[u8], &[u8]) = (&[], &[]);
-        while let Ok(Some((field, value))) = next_field(&mut label) {
-            match (field, value) {
-                (1, Value::Bytes(bytes)) => name = bytes,
-                (2, Value::Bytes(bytes)) => text = bytes,
+        while let Some((field, value)) = next_field(&mut label)? {
+            match field {
+                1 => name = value.bytes(1)?,
+                2 => text = value.bytes(2)?,
                 _ => {}
             }
         }
+        raw.push((name, text));
+    }
+    Ok(tidy(&raw))
+}
+
+fn tidy(raw: &[(&[u8], &[u8])]) -> Option<Labels> {
+    let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(raw.len());
+    for (name, value) in raw {
         let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty())?;
-        pairs.push((name, std::str::from_utf8(text).ok()?));
+        pairs.push((name, std::str::from_utf8(value).ok()?));
     }
     pairs.sort_unstable_by_key(|(name, _)| *name);
     // Labels without a value count here, and vanish only then.

@@ -170,7 +170,7 @@ impl Receiver {
         let histograms = space.read(|bytes| self.cache.key(bytes))?;
         space.batch.on_refused = OnRefused::DropBatch;
         space.batch.latest = Some(now + AHEAD_MAX);
-        let invalid = space.resolve(&self.cache);
+        let invalid = space.resolve(&self.cache)?;
         self.invalid_labels_samples.fetch_add(invalid, Ordering::Relaxed);
         if !space.batch.rows.is_empty() {
             self.commit(space)?;
@@ -203,7 +203,7 @@ impl Receiver {
                     outcome == RowOutcome::OutOfBounds && row.is_some_and(|row| space.batch.latest.is_some_and(|t| row.timestamp > t));
                 return Err(WriteError::Refused(outcome, future));
             }
-            space.name_gone(&self.cache);
+            space.name_gone(&self.cache)?;
         }
         Err(WriteError::Refused(RowOutcome::Gone, false))
     }
@@ -230,6 +230,9 @@ impl Space {
             if rows.len() > first_row {
                 let key = (!scattered).then(|| key_of(label_bytes));
                 series.push(Entry { key, start: bytes.as_ptr() as usize - base, len: bytes.len(), first_row, rows_end: rows.len() });
+            } else {
+                // No sample, no series; but what is no message has to be refused all the same.
+                message::labels(bytes)?;
             }
             Ok(())
         })?;
@@ -238,12 +241,14 @@ impl Space {
 
     /// Gives the rows their series, and takes out those of invalid ones; says how many these were.
     /// A pass of its own, so that the cache's misses overlap.
-    fn resolve(&mut self, cache: &Cache) -> u64 {
+    fn resolve(&mut self, cache: &Cache) -> Result<u64, WireError> {
         let mut invalid = 0;
         for at in 0..self.series.len() {
             let entry = &self.series[at];
-            let known = entry.key.and_then(|key| cache.get(key)).map(RowSeries::Known);
-            let named = known.or_else(|| self.name(at));
+            let named = match entry.key.and_then(|key| cache.get(key)) {
+                Some(handle) => Some(RowSeries::Known(handle)),
+                None => self.name(at)?,
+            };
             let entry = &mut self.series[at];
             let rows = entry.first_row..entry.rows_end;
             match named {
@@ -257,17 +262,17 @@ impl Space {
         if invalid > 0 {
             self.compact();
         }
-        invalid
+        Ok(invalid)
     }
 
     /// Adds the series' labels to the batch; `None` if they are invalid.
-    fn name(&mut self, at: usize) -> Option<RowSeries> {
+    fn name(&mut self, at: usize) -> Result<Option<RowSeries>, WireError> {
         let entry = &self.series[at];
-        let labels = message::labels(&self.message[entry.start..entry.start + entry.len])?;
+        let Some(labels) = message::labels(&self.message[entry.start..entry.start + entry.len])? else { return Ok(None) };
         let index = u32::try_from(self.batch.labels.len()).expect("a message holds fewer series than bytes, and those are bounded");
         self.label_keys.push(entry.key);
         self.batch.labels.push(labels);
-        Some(RowSeries::Labels(index))
+        Ok(Some(RowSeries::Labels(index)))
     }
 
     /// Moves the rows of valid series together; [`Entry`]s move with them.
@@ -284,7 +289,7 @@ impl Space {
     }
 
     /// Series whose handle the store no longer knows are named by their labels.
-    fn name_gone(&mut self, cache: &Cache) {
+    fn name_gone(&mut self, cache: &Cache) -> Result<(), WireError> {
         let mut refused = std::mem::take(&mut self.committed.refused);
         for (row, outcome) in refused.drain(..) {
             let row = row as usize;
@@ -300,11 +305,12 @@ impl Space {
             if let Some(key) = self.series[at].key {
                 cache.remove(key);
             }
-            if let Some(series) = self.name(at) {
+            if let Some(series) = self.name(at)? {
                 self.batch.rows[rows].iter_mut().for_each(|row| row.series = series);
             }
         }
         self.committed.refused = refused;
+        Ok(())
     }
 
     fn bytes(&self) -> usize {
