@@ -37,7 +37,7 @@ fn main() {
                 (0..SAMPLES).map(row).collect()
             })
             .collect();
-        let mut chunks: Vec<Vec<u8>> = vec![Vec::with_capacity(1200); CHUNKS];
+        let mut chunks: Vec<Vec<u8>> = (0..CHUNKS).map(|_| Vec::with_capacity(1200)).collect();
         let encode_ns = median_ns(|| {
             for (samples, bytes) in series.iter().zip(&mut chunks) {
                 let mut appender = XorAppender::start(bytes);
