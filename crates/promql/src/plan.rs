@@ -260,9 +260,8 @@ impl Planner {
     fn aggregate(&self, aggregate: &Aggregate) -> Result<(Kind, bool), PlanError> {
         let input = self.boxed(&aggregate.expr)?;
         let parameter = aggregate.parameter.as_ref().map(|p| self.boxed(p)).transpose()?;
-        // As in Prometheus only the vector counts... but a parameter that changes with the step
-        // makes the result change too, so it counts here.
-        let invariant = input.invariant && parameter.as_ref().is_none_or(|p| p.invariant);
+        // As in Prometheus only the vector counts: a changing parameter is read at the first step.
+        let invariant = input.invariant;
         let mut grouping = aggregate.grouping.clone();
         grouping.sort();
         grouping.dedup();

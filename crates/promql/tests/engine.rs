@@ -184,6 +184,9 @@ fn limits_end_a_query() {
     let small = Engine::new(EngineOptions { max_samples: 1000, ..EngineOptions::default() });
     let error = run(&small, &store, "m", 0, 99_000, 1000).unwrap_err();
     assert_eq!(error.to_string(), "query processing would load too many samples into memory in query execution");
+    // Refused before its 31 million steps take memory.
+    let error = run(&small, &store, "max_over_time(m[1y:1s])", 0, 0, 1000).unwrap_err();
+    assert!(matches!(error, QueryError::TooManySamples(_)));
     let control = Control::default();
     control.cancel.store(true, std::sync::atomic::Ordering::Relaxed);
     let expr = promql::parse("sum(m)", &ParserOptions::default()).unwrap();

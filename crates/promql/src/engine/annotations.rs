@@ -115,9 +115,20 @@ fn line_and_column(query: &str, start: usize) -> String {
     format!("{line}:{column}")
 }
 
-/// Go's `%g`: shortest digits, an exponent below -4 and from 21 on as in `fmt`.
+/// Go's `%g`: shortest digits, with an exponent if it is below -4 or at least 6.
 pub(crate) fn format_g(value: f64) -> String {
-    model::number::format_general(value)
+    let scientific = format!("{value:e}");
+    match scientific.split_once('e') {
+        Some((mantissa, exponent)) if value.is_finite() && value != 0.0 => {
+            let exponent: i32 = exponent.parse().unwrap_or(0);
+            if (-4..6).contains(&exponent) {
+                return model::number::format_plain(value);
+            }
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{mantissa}e{sign}{:02}", exponent.abs())
+        }
+        _ => model::number::format_plain(value),
+    }
 }
 
 /// Go's `%.2g`.
@@ -145,6 +156,13 @@ mod tests {
     fn two_significant_digits() {
         for (value, want) in [(3.0, "3"), (10.0, "10"), (123.0, "1.2e+02"), (0.00012, "0.00012"), (1.25e-7, "1.2e-07"), (0.5, "0.5")] {
             assert_eq!(two_digits(value), want);
+        }
+    }
+
+    #[test]
+    fn shortest_digits() {
+        for (value, want) in [(0.0, "0"), (1.5, "1.5"), (1e6, "1e+06"), (123_456.0, "123456"), (1e-5, "1e-05"), (f64::INFINITY, "+Inf")] {
+            assert_eq!(format_g(value), want);
         }
     }
 

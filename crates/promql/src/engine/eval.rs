@@ -45,7 +45,7 @@ impl<'c> Evaluator<'c> {
 
     /// The values of a scalar expression at all steps.
     pub fn scalar(self, plan: &'c Plan, grid: Grid) -> Result<Vec<f64>, QueryError> {
-        self.ctx.check()?;
+        self.check_steps(grid)?;
         if let Kind::Number(value) = plan.kind {
             return Ok(vec![value; grid.count]);
         }
@@ -66,6 +66,12 @@ impl<'c> Evaluator<'c> {
         }
     }
 
+    /// Refuses a grid (a subquery's may be anything) of which not even one series could be held.
+    fn check_steps(self, grid: Grid) -> Result<(), QueryError> {
+        self.ctx.check()?;
+        self.ctx.charge(grid.count).map(drop)
+    }
+
     fn scalar_of(self, input: &'c Plan, grid: Grid) -> Result<Vec<f64>, QueryError> {
         let source = self.vector(input, grid)?;
         let mut values = vec![NORMAL_NAN; grid.count];
@@ -84,7 +90,7 @@ impl<'c> Evaluator<'c> {
 
     /// The series of a vector expression.
     pub fn vector(self, plan: &'c Plan, grid: Grid) -> Result<Source<'c>, QueryError> {
-        self.ctx.check()?;
+        self.check_steps(grid)?;
         if grid.count == 0 {
             return Ok(Source::empty(0));
         }

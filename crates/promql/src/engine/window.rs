@@ -142,8 +142,8 @@ impl Windowed<'_> {
                 gain += before;
             }
             let (first, last) = (self.times[w.begin], self.times[w.end - 1]);
-            let mut to_start = (first - w.at.saturating_sub(self.range)) as f64 / 1000.0;
-            let mut to_end = (w.at - last) as f64 / 1000.0;
+            let mut to_start = first.saturating_sub(w.at.saturating_sub(self.range)) as f64 / 1000.0;
+            let mut to_end = w.at.saturating_sub(last) as f64 / 1000.0;
             let sampled = (last - first) as f64 / 1000.0;
             let spacing = sampled / intervals as f64;
             let threshold = spacing * 1.1;
@@ -328,7 +328,7 @@ fn regression(times: &[i64], values: &[f64], origin: i64) -> (f64, f64) {
     for (time, y) in times.iter().zip(values) {
         constant = constant && (n == 0.0 || *y == values[0]);
         n += 1.0;
-        let x = (time - origin) as f64 / 1e3;
+        let x = time.saturating_sub(origin) as f64 / 1e3;
         x_sum.add(x);
         y_sum.add(*y);
         xy_sum.add(x * y);
