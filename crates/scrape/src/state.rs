@@ -394,12 +394,12 @@ impl ScrapeState {
     }
 
     fn push_report(&self, report: &Report, settings: &Settings, time: Timestamp, work: &mut Workspace) {
-        for nth in 0..report.len {
+        for (nth, (name, value)) in REPORT.iter().zip(report.values).take(report.len).enumerate() {
             let series = match self.report[nth] {
                 Some(handle) => RowSeries::Known(handle),
-                None => work.push_labels(Owner::Report(nth as u8), labels::report_labels(REPORT[nth], &settings.target)),
+                None => work.push_labels(Owner::Report(nth as u8), labels::report_labels(name, &settings.target)),
             };
-            work.push(Origin::Report(nth as u8), series, time, report.values[nth]);
+            work.push(Origin::Report(nth as u8), series, time, value);
         }
     }
 

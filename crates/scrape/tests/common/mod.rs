@@ -11,10 +11,13 @@ use storage::{Appender, Batch, CommitError, Committed, RowOutcome, RowSeries, Ro
 #[derive(Default)]
 pub struct Store(Mutex<State>);
 
+/// Labels, and samples by time.
+type Series = (Labels, Vec<(i64, f64)>);
+
 #[derive(Default)]
 pub struct State {
     /// By ref; `None` once forgotten.
-    pub series: Vec<Option<(Labels, Vec<(i64, f64)>)>>,
+    pub series: Vec<Option<Series>>,
     pub commits: usize,
     pub refuse: bool,
     pub exemplars: Vec<String>,
