@@ -11,7 +11,8 @@ pub fn format_plain(value: f64) -> String {
     format!("{value}")
 }
 
-/// `FormatFloat(v, 'g', -1, 64)`: an exponent if it is below -4 or at least 21 (Go's shortest %g).
+/// `FormatFloat(v, 'g', -1, 64)`: an exponent if it is below -4 or at least 6.
+/// (`fmt`'s `%v` waits until 21.).
 pub fn format_general(value: f64) -> String {
     if !value.is_finite() || value == 0.0 {
         return format_plain(value);
@@ -19,7 +20,7 @@ pub fn format_general(value: f64) -> String {
     let scientific = format!("{value:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..21).contains(&exponent) { format_plain(value) } else { with_exponent(mantissa, exponent) }
+    if (-4..6).contains(&exponent) { format_plain(value) } else { with_exponent(mantissa, exponent) }
 }
 
 /// The form of the HTTP API's JSON: an exponent only if |v| < 1e-6 or |v| >= 1e21.
@@ -51,6 +52,9 @@ mod tests {
             (0.1, "0.1", "0.1", "0.1"),
             (1e-7, "0.0000001", "1e-07", "1e-07"),
             (1e-5, "0.00001", "1e-05", "0.00001"),
+            (123456.0, "123456", "123456", "123456"),
+            (1e6, "1000000", "1e+06", "1000000"),
+            (12345678.5, "12345678.5", "1.23456785e+07", "12345678.5"),
             (1e21, "1000000000000000000000", "1e+21", "1e+21"),
             (f64::INFINITY, "+Inf", "+Inf", "+Inf"),
             (f64::NAN, "NaN", "NaN", "NaN"),

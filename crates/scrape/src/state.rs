@@ -10,13 +10,13 @@
 //!
 //! A page that fails on the way leaves its staleness markers, only of series not seen before the error, and its report.
 //!
-//! `scrape_series_added` stands in the batch itself, so it is counted before the store judges: a new series whose first
-//! sample the store refuses counts, as it does in Prometheus when only the commit refuses it.
+//! `scrape_series_added` stands in the batch itself, before the store judges: the commit takes off what it refuses.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use exposition::{ContentTypeError, Entry, Format, LabelPairs, LabelsError, Normalise, ParseError, Parser, Sample};
+use model::exemplar::EXEMPLAR_CHARS_MAX;
 use model::value::{STALE_NAN, is_stale};
 use model::{Exemplar, Labels, Millis, Timestamp};
 use storage::{Appender, Batch, CommitError, Committed, Row, RowOutcome, RowSeries, RowValue, SeriesHandle};
@@ -379,6 +379,10 @@ impl ScrapeState {
             work.push(Origin::Line { at, ordinal }, series, time, sample.value);
             if let Some(exemplar) = &sample.exemplar {
                 exemplar.labels(&mut pairs);
+                let chars: usize = pairs.iter().map(|(name, value)| name.chars().count() + value.chars().count()).sum();
+                if chars > EXEMPLAR_CHARS_MAX {
+                    continue;
+                }
                 let labels = Labels::from_pairs(pairs.iter().map(|(name, value)| (&**name, &**value)));
                 let exemplar = Exemplar { labels, value: exemplar.value, timestamp: exemplar.timestamp.unwrap_or(time) };
                 work.batch.exemplars.push((series, exemplar));
@@ -399,6 +403,9 @@ impl ScrapeState {
                 Some(handle) => RowSeries::Known(handle),
                 None => work.push_labels(Owner::Report(nth as u8), labels::report_labels(name, &settings.target)),
             };
+            if *name == "scrape_series_added" {
+                work.batch.added_row = Some(work.batch.rows.len() as u32);
+            }
             work.push(Origin::Report(nth as u8), series, time, value);
         }
     }

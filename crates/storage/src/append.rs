@@ -79,6 +79,9 @@ pub struct Batch {
     pub exemplars: Vec<(RowSeries, Exemplar)>,
     /// Metadata and whose it is.
     pub metadata: Vec<(RowSeries, Metadata)>,
+    /// The row, if any, whose float counts the label sets of this batch that are new to the producer
+    /// (`scrape_series_added`). Only the commit knows which of them are refused altogether, so it takes one off for each.
+    pub added_row: Option<u32>,
     /// What to do with a batch that has a refused row.
     pub on_refused: OnRefused,
     /// Refuse samples later than this with [`RowOutcome::OutOfBounds`]; `None` = no such check.
@@ -94,6 +97,7 @@ impl Batch {
         self.float_histograms.clear();
         self.exemplars.clear();
         self.metadata.clear();
+        self.added_row = None;
         self.on_refused = OnRefused::DropRow;
         self.latest = None;
     }

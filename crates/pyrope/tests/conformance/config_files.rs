@@ -20,7 +20,8 @@ pub fn run(folder: &Path) -> Vec<Score> {
             continue;
         }
         texts.case(file, || {
-            let error = outcome.as_ref().err().ok_or("was accepted")?;
+            // The table names files as its recording found them.
+            let error = outcome.as_ref().err().ok_or("was accepted")?.replace(&format!("{}/", folder.display()), "testdata/");
             let missing = row["contains"].as_array().unwrap().iter().filter_map(|f| f.as_str()).find(|f| !error.contains(f));
             missing.map_or(Ok(()), |fragment| Err(format!("got {error:?}, want {fragment:?}")))
         });

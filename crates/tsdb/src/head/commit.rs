@@ -27,6 +27,8 @@ pub(super) struct Scratch {
     /// Slot and row, in the order of slots, and of rows for one slot.
     order: Vec<(Slot, u32)>,
     accepted: Vec<Accepted>,
+    /// Which of `accepted` is the batch's count of new series.
+    added: Option<usize>,
     records: Records,
     /// Series that `records` names because the log failed to take them before.
     again: Vec<Slot>,
@@ -80,6 +82,7 @@ impl Head {
             result.batch_dropped = true;
             return self.wait_for(created, None, log);
         }
+        scratch.count_added(batch, result);
         scratch.again.clear();
         let samples = log.and_then(|log| scratch.enqueue_samples(self, log));
         if let Err(error) = self.wait_for(created, samples, log) {
@@ -177,6 +180,7 @@ impl Head {
     /// Checks the rows in order and lists those to be logged and applied.
     fn check(&self, batch: &Batch, scratch: &mut Scratch, result: &mut Committed) {
         scratch.accepted.clear();
+        scratch.added = None;
         let mut slab = LockedSlab::default();
         let mut pending: Option<(Slot, i64)> = None;
         for (slot, row_index) in &scratch.order {
@@ -209,6 +213,9 @@ impl Head {
                 continue;
             }
             pending = Some((*slot, time));
+            if batch.added_row == Some(*row_index) {
+                scratch.added = Some(scratch.accepted.len());
+            }
             scratch.accepted.push(Accepted { slot: *slot, series_ref: series.series_ref(), time, value });
         }
     }
@@ -335,6 +342,22 @@ impl Scratch {
         if !ascending {
             self.order.sort_unstable();
         }
+    }
+
+    /// Takes the label sets that have no accepted row off the batch's count of new series.
+    fn count_added(&mut self, batch: &Batch, result: &Committed) {
+        let Some(added) = self.added.filter(|_| !result.refused.is_empty()) else { return };
+        let mut refused = result.refused.iter().map(|(row, _)| *row).peekable();
+        let mut only_refused = vec![true; batch.labels.len()];
+        for (row_index, row) in (0u32..).zip(&batch.rows) {
+            let is_refused = refused.next_if_eq(&row_index).is_some();
+            if let RowSeries::Labels(at) = row.series
+                && let Some(only_refused) = only_refused.get_mut(at as usize)
+            {
+                *only_refused &= is_refused;
+            }
+        }
+        self.accepted[added].value -= only_refused.iter().filter(|only| **only).count() as f64;
     }
 
     fn enqueue_samples(&mut self, head: &Head, log: &Wal) -> Option<Ticket> {
