@@ -9,7 +9,7 @@
 //!
 //! Metadata (WriteRequest 3) and exemplars (TimeSeries 3) are skipped, as Prometheus does by default.
 
-use crate::wire::{WireError, next_field};
+use crate::wire::{WireError, next_field, varint};
 use model::labels::METRIC_NAME;
 use model::{Labels, Timestamp};
 
@@ -47,8 +47,9 @@ pub(crate) struct Contents<'a> {
 /// Reads a series; its samples go to `each_sample`.
 #[inline]
 pub(crate) fn series<'a>(series: &'a [u8], mut each_sample: impl FnMut(Sample)) -> Result<Contents<'a>, WireError> {
-    let mut rest = series;
-    let (mut label_start, mut label_end) = (None, 0);
+    let mut label_end = plain_labels_len(series);
+    let mut label_start = (label_end > 0).then_some(0);
+    let mut rest = &series[label_end..];
     let mut contents = Contents { label_bytes: &[], scattered: false, histograms: 0 };
     loop {
         let start = series.len() - rest.len();
@@ -60,7 +61,11 @@ pub(crate) fn series<'a>(series: &'a [u8], mut each_sample: impl FnMut(Sample)) 
                 label_start.get_or_insert(start);
                 label_end = series.len() - rest.len();
             }
-            2 => each_sample(sample(value.bytes(2)?)?),
+            2 => {
+                let message = value.bytes(2)?;
+                let sample = plain_sample(message).map_or_else(|| sample(message), Ok);
+                each_sample(sample?);
+            }
             3 => drop(value.bytes(3)?),
             4 => {
                 value.bytes(4)?;
@@ -71,6 +76,28 @@ pub(crate) fn series<'a>(series: &'a [u8], mut each_sample: impl FnMut(Sample)) 
     }
     contents.label_bytes = &series[label_start.unwrap_or(0)..label_end];
     Ok(contents)
+}
+
+/// How many bytes at the front are labels of less than 128 bytes each: as senders write them, labels first. What else
+/// there is takes the general way, and so does what is no message.
+#[inline]
+fn plain_labels_len(series: &[u8]) -> usize {
+    let mut len = 0;
+    while let [0x0a, label_len @ 0..0x80, rest @ ..] = &series[len..]
+        && usize::from(*label_len) <= rest.len()
+    {
+        len += 2 + usize::from(*label_len);
+    }
+    len
+}
+
+/// A sample as senders write it: the value, then the time, and nothing else. `None`: it takes the general way.
+#[inline]
+fn plain_sample(message: &[u8]) -> Option<Sample> {
+    let ([0x09, value @ .., 0x10], mut time) = message.split_first_chunk::<10>()? else { return None };
+    let value = f64::from_le_bytes(*value.first_chunk::<8>()?);
+    let time = varint(&mut time).ok().filter(|_| time.is_empty())?;
+    Some(Sample { time: Timestamp(time.cast_signed()), value })
 }
 
 #[inline]
@@ -124,4 +151,58 @@ fn tidy(raw: &[(&[u8], &[u8])]) -> Option<Labels> {
         return None;
     }
     Some(Labels::from_sorted(pairs.into_iter().filter(|(_, value)| !value.is_empty())))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    /// The general way gives the same as the short one, for each way to write a sample.
+    #[test]
+    fn plain_samples_are_samples() {
+        let value = 1.5f64.to_le_bytes();
+        let written = |order: &[&[u8]]| order.concat();
+        let value_field = written(&[&[0x09], &value]);
+        for (message, plain) in [
+            (written(&[&value_field, &[0x10, 0x96, 0x01]]), true),
+            (written(&[&value_field, &[0x10, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1]]), true),
+            (written(&[&value_field, &[0x10, 0]]), true),
+            (written(&[&[0x10, 7], &value_field]), false),
+            (value_field.clone(), false),
+            (written(&[&value_field, &[0x10, 7, 0x10, 8]]), false),
+            (written(&[&value_field, &[0x10, 7, 0x18, 8]]), false),
+            (Vec::new(), false),
+        ] {
+            let general = sample(&message).unwrap();
+            assert_eq!(plain_sample(&message), plain.then_some(general), "{message:?}");
+        }
+        assert_eq!(plain_sample(&written(&[&value_field, &[0x10, 0x96]])), None);
+    }
+
+    #[test]
+    fn labels_are_found_however_they_are_written() {
+        let sample: &[u8] = &[0x12, 2, 0x10, 7];
+        let short: &[u8] = &[0x0a, 6, 0x0a, 1, b'a', 0x12, 1, b'b'];
+        // The same length in two bytes.
+        let long: &[u8] = &[0x0a, 0x86, 0, 0x0a, 1, b'a', 0x12, 1, b'b'];
+        for (parts, label_len, scattered) in [
+            (vec![short, sample], 8, false),
+            (vec![short, short, sample], 16, false),
+            (vec![short, long, sample], 17, false),
+            (vec![long, short, sample], 17, false),
+            (vec![sample, short], 8, false),
+            (vec![sample], 0, false),
+            (vec![short, sample, short], 20, true),
+            (vec![sample, short, sample, long], 21, true),
+        ] {
+            let bytes = parts.concat();
+            let mut count = 0;
+            let contents = series(&bytes, |_| count += 1).unwrap();
+            assert_eq!((contents.label_bytes.len(), contents.scattered), (label_len, scattered), "{bytes:?}");
+            assert_eq!(count, parts.iter().filter(|part| **part == sample).count());
+        }
+        assert!(series(&[0x0a, 9, 1], |_| {}).is_err());
+        assert!(series(&[0x0a], |_| {}).is_err());
+    }
 }

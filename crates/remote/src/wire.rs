@@ -103,8 +103,9 @@ fn array<const N: usize>(message: &mut &[u8]) -> Result<[u8; N], WireError> {
     Ok(*bytes)
 }
 
+/// Reads a number of seven bits a byte from the front of `message`.
 #[inline]
-fn varint(message: &mut &[u8]) -> Result<u64, WireError> {
+pub(crate) fn varint(message: &mut &[u8]) -> Result<u64, WireError> {
     // Lengths and tags are mostly one byte long.
     if let Some((first, rest)) = message.split_first()
         && *first < 0x80
