@@ -188,7 +188,7 @@ async fn reload_now(app: &App, scrape: &scrape::Manager, flags: &Flags, path: &P
     tracing::info!(filename = %path.display(), "Loading configuration file");
     let outcome = match load(path, parser) {
         Ok(config) => apply(app, scrape, flags, &config).await,
-        Err(error) => Err(error),
+        Err(error) => Err(format!("couldn't load configuration (--config.file={}): {error}", model::name::quote(&path.to_string_lossy()))),
     };
     match &outcome {
         Ok(()) => tracing::info!(filename = %path.display(), "Completed loading of configuration file"),

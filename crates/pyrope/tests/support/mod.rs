@@ -3,6 +3,10 @@
 #![allow(dead_code, reason = "each test target uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub mod exporter;
+pub mod remote_write;
+pub mod samples;
+
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -62,10 +66,22 @@ pub fn command(folder: &Path, port: u16) -> Command {
 impl Server {
     /// Starts a server with this configuration and waits until it is ready.
     pub fn start(folder: &Path, config: &str) -> Self {
+        Self::start_with(folder, config, &[])
+    }
+
+    /// [`Server::start`] with more flags.
+    pub fn start_with(folder: &Path, config: &str, flags: &[&str]) -> Self {
         std::fs::write(folder.join("prometheus.yml"), config).unwrap();
         let port = free_port();
+        let mut command = command(folder, port);
+        command.args(flags);
+        Self::spawn(folder, port, command)
+    }
+
+    /// Waits until what `command` starts is ready on `port`; its log goes to `folder/log`.
+    pub fn spawn(folder: &Path, port: u16, mut command: Command) -> Self {
         let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
-        let child = command(folder, port).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let mut server = Self { address: format!("127.0.0.1:{port}"), folder: folder.to_owned(), child };
         server.wait_until_ready();
         server
@@ -129,14 +145,14 @@ impl Drop for Server {
 
 /// Asks again until `done` is true of it.
 #[track_caller]
-pub fn poll<T>(what: &str, mut ask: impl FnMut() -> T, done: impl Fn(&T) -> bool) -> T {
+pub fn poll<T: std::fmt::Debug>(what: &str, mut ask: impl FnMut() -> T, done: impl Fn(&T) -> bool) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let got = ask();
         if done(&got) {
             return got;
         }
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        assert!(Instant::now() < deadline, "waited in vain for {what}; got {got:?}");
         std::thread::yield_now();
     }
 }
