@@ -231,11 +231,21 @@ fn open_store(flags: &Flags) -> Result<tsdb::Db, Refusal> {
     }
     options.no_lockfile = flags.bool("storage.tsdb.no-lockfile");
     let db = tsdb::Db::open(options).map_err(|error| {
-        tracing::error!(err = %error, "Opening storage failed");
+        tracing::error!(err = %format_args!("{error}{}", storage_hint(&error)), "Opening storage failed");
         Refusal::World
     })?;
     tracing::warn!("samples stay in memory and in the log: blocks are not written yet, so the head grows without bound");
     Ok(db)
+}
+
+/// The next step, where the error itself does not name it.
+fn storage_hint(error: &tsdb::OpenError) -> &'static str {
+    use tsdb::OpenError::{Foreign, Io, Lock, Locked, Segments, SeriesMissing};
+    match error {
+        Locked => "; another server has the directory open: stop it, or choose another --storage.tsdb.path",
+        Lock(_) | Io { .. } => "; give this user access to it, or choose another --storage.tsdb.path",
+        Foreign { .. } | SeriesMissing { .. } | Segments(_) => "",
+    }
 }
 
 async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, Refusal> {
@@ -244,13 +254,24 @@ async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, Refusal> {
         // Go reads an empty host as every address.
         let bound = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.clone() };
         let listener = TcpListener::bind(&bound).await.map_err(|error| {
-            tracing::error!(err = %format_args!("listen tcp {address}: {error}"), "Unable to start web listener; choose another --web.listen-address");
+            tracing::error!(err = %format_args!("listen tcp {address}: {}", bind_fault(&error)), "Unable to start web listener; choose another --web.listen-address");
             Refusal::World
         })?;
         tracing::info!(address = %address, "Start listening for connections");
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+/// As Go words it.
+fn bind_fault(error: &std::io::Error) -> String {
+    use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    match error.kind() {
+        AddrInUse => "bind: address already in use".to_owned(),
+        AddrNotAvailable => "bind: cannot assign requested address".to_owned(),
+        PermissionDenied => "bind: permission denied".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 fn external_url(flags: &Flags) -> Result<url::Url, String> {

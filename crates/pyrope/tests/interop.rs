@@ -11,7 +11,7 @@ use std::process::Command;
 use support::exporter::{Exporter, Reply};
 use support::remote_write::Sender;
 use support::samples::{Samples, assert_kept, dumped, merge, shown};
-use support::{Server, free_port, poll};
+use support::{Server, free_port, poll, skipped};
 
 #[test]
 fn promtool_dumps_every_acknowledged_sample() {
@@ -93,7 +93,7 @@ fn program(variable: &str, name: &str) -> Option<PathBuf> {
     };
     let found = named.or_else(on_path);
     if found.is_none() {
-        eprintln!("SKIPPED: no {name} on the PATH; name one with {variable}");
+        skipped(&format!("no {name} on the PATH; name one with {variable}"));
     }
     found
 }
