@@ -4,14 +4,16 @@ use crate::ast::Span;
 use model::name::quote;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Collected annotations; each once.
+/// Collected annotations: each text once, as in Prometheus at the place that gave it last.
 #[derive(Debug, Default)]
 pub(crate) struct Annotations {
-    warnings: BTreeSet<(String, Option<usize>)>,
-    infos: BTreeSet<(String, Option<usize>)>,
-    /// By text and position, what it took to make bucket counts rise.
-    forced_monotonic: BTreeMap<(String, usize), Forced>,
+    warnings: BTreeMap<String, Option<usize>>,
+    infos: BTreeMap<String, Option<usize>>,
+    /// What it took to make bucket counts rise, and where.
+    forced_monotonic: Option<(usize, Forced)>,
 }
+
+const FORCED_MONOTONIC: &str = "PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
 
 /// How far classic histograms had to be repaired.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +29,7 @@ pub(crate) struct Forced {
 impl Annotations {
     /// A fault of the store that cost a part of the answer.
     pub fn storage_warning(&mut self, text: String) {
-        self.warnings.insert((text, None));
+        self.warnings.insert(text, None);
     }
 
     pub fn sort_in_range_query(&mut self, span: Span) {
@@ -53,27 +55,26 @@ impl Annotations {
     }
 
     pub fn forced_monotonic(&mut self, span: Span, add: Forced) {
-        let text = "PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
-        let key = (text.to_owned(), span.start);
-        self.forced_monotonic
-            .entry(key)
-            .and_modify(|f| {
-                f.first = f.first.min(add.first);
-                f.last = f.last.max(add.last);
-                f.min_bucket = f.min_bucket.min(add.min_bucket);
-                f.max_bucket = f.max_bucket.max(add.max_bucket);
-                f.max_diff = f.max_diff.max(add.max_diff);
-                f.samples += add.samples;
-            })
-            .or_insert(add);
+        let all = match self.forced_monotonic {
+            None => add,
+            Some((_, f)) => Forced {
+                first: f.first.min(add.first),
+                last: f.last.max(add.last),
+                min_bucket: f.min_bucket.min(add.min_bucket),
+                max_bucket: f.max_bucket.max(add.max_bucket),
+                max_diff: f.max_diff.max(add.max_diff),
+                samples: f.samples + add.samples,
+            },
+        };
+        self.forced_monotonic = Some((span.start, all));
     }
 
     fn warn(&mut self, text: String, span: Span) {
-        self.warnings.insert((format!("PromQL warning: {text}"), Some(span.start)));
+        self.warnings.insert(format!("PromQL warning: {text}"), Some(span.start));
     }
 
     fn info(&mut self, text: String, span: Span) {
-        self.infos.insert((format!("PromQL info: {text}"), Some(span.start)));
+        self.infos.insert(format!("PromQL info: {text}"), Some(span.start));
     }
 
     /// Warnings and infos, sorted, with positions if the query's text is known.
@@ -84,7 +85,8 @@ impl Annotations {
         };
         let warnings: BTreeSet<String> = self.warnings.into_iter().map(placed).collect();
         let mut infos: BTreeSet<String> = self.infos.into_iter().map(placed).collect();
-        for ((text, start), f) in self.forced_monotonic {
+        if let Some((start, f)) = self.forced_monotonic {
+            let text = FORCED_MONOTONIC.to_owned();
             infos.insert(match query {
                 None => text,
                 Some(query) => format!(
@@ -164,6 +166,19 @@ mod tests {
         for (value, want) in [(0.0, "0"), (1.5, "1.5"), (1e6, "1e+06"), (123_456.0, "123456"), (1e-5, "1e-05"), (f64::INFINITY, "+Inf")] {
             assert_eq!(format_g(value), want);
         }
+    }
+
+    #[test]
+    fn a_text_given_twice_stands_at_its_last_place() {
+        let at = |start| Span { start, end: start + 1 };
+        let mut annotations = Annotations::default();
+        for start in [4, 9] {
+            annotations.invalid_quantile(2.0, at(start));
+            annotations.possible_non_counter("up", at(start));
+        }
+        let (warnings, infos) = annotations.into_texts(Some("quantile(2, rate(up[1m]))"));
+        assert_eq!(warnings, ["PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)"]);
+        assert_eq!(infos.len(), 1);
     }
 
     #[test]

@@ -21,12 +21,25 @@ const ERA_SHIFT: i64 = 719_468;
 /// Days of 400 years.
 const ERA: i64 = 146_097;
 
+/// Seconds from the first one that Go's dates know to 1970; times before it wrap around to the far end.
+const YEAR_ZERO: i64 = 9_223_372_028_741_760_000;
+const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+
 impl Civil {
+    /// The date of so many seconds of a query's value. What is no 64-bit number of seconds is the least one, as it is
+    /// for Prometheus on x86.
+    pub fn from_value(seconds: f64) -> Self {
+        let fits = (-TWO_TO_63..TWO_TO_63).contains(&seconds);
+        Self::from_unix(if fits { seconds as i64 } else { i64::MIN })
+    }
+
     /// The date of so many seconds after (or before) the epoch, by counting from March, so that
     /// leap days come last in their year.
     pub fn from_unix(seconds: i64) -> Self {
-        let days = seconds.div_euclid(DAY);
-        let rest = seconds.rem_euclid(DAY);
+        let seconds = i128::from(seconds.wrapping_add(YEAR_ZERO) as u64) - i128::from(YEAR_ZERO);
+        // The quotient of at most 65 bits fits, the rest is below a day.
+        let days = seconds.div_euclid(i128::from(DAY)) as i64;
+        let rest = seconds.rem_euclid(i128::from(DAY)) as i64;
         let shifted = days + ERA_SHIFT;
         let era = shifted.div_euclid(ERA);
         let day_of_era = shifted.rem_euclid(ERA);
@@ -72,6 +85,18 @@ pub(crate) fn rfc3339(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_that_are_no_seconds_have_the_dates_of_go() {
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300] {
+            let c = Civil::from_value(value);
+            assert_eq!((c.year, c.month, c.day, c.hour, c.minute), (292_277_026_596, 12, 4, 15, 30));
+            assert_eq!((c.weekday, c.year_day, c.days_in_month()), (0, 339, 31));
+        }
+        let c = Civil::from_value(-4_611_686_018_427_387_904.0);
+        assert_eq!((c.year, c.month, c.day, c.hour, c.weekday, c.year_day), (-146_138_510_344, 7, 14, 16, 5, 196));
+        assert_eq!(Civil::from_value(-0.5), Civil::from_unix(0));
+    }
 
     #[test]
     fn known_dates() {

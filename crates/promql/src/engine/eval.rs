@@ -520,7 +520,7 @@ fn absent_labels(matchers: &[Matcher]) -> Labels {
 }
 
 fn calendar(field: Calendar, seconds: f64) -> f64 {
-    let date = Civil::from_unix(seconds as i64);
+    let date = Civil::from_value(seconds);
     let number = match field {
         Calendar::DayOfMonth => date.day,
         Calendar::DayOfWeek => date.weekday,

@@ -30,10 +30,9 @@ pub(crate) fn quantile<'c>(evaluator: Evaluator<'c>, quantile: &'c Plan, input: 
     let delayed = ctx.options.delayed_name_removal;
     let q = evaluator.scalar(quantile, grid)?;
     let done = evaluator.materialised(input, grid)?;
-    for (step, q) in q.iter().enumerate().filter(|(_, q)| !(0.0..=1.0).contains(*q)) {
-        if done.series.iter().any(|s| s.steps.present.get(step)) {
-            ctx.annotate(|a| a.invalid_quantile(*q, quantile.span));
-        }
+    // Said whether or not there are buckets, as Prometheus does.
+    for q in q.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
+        ctx.annotate(|a| a.invalid_quantile(*q, quantile.span));
     }
     let mut groups: Vec<Group> = Vec::new();
     let mut by_labels: HashMap<Labels, usize> = HashMap::new();
