@@ -231,7 +231,7 @@ fn open_store(flags: &Flags) -> Result<tsdb::Db, Refusal> {
     }
     options.no_lockfile = flags.bool("storage.tsdb.no-lockfile");
     let db = tsdb::Db::open(options).map_err(|error| {
-        tracing::error!(err = %format_args!("{error}{}", storage_hint(&error)), "Opening storage failed");
+        tracing::error!(err = %format_args!("{error}{}", storage_hint(&error, flags.text("storage.tsdb.path"))), "Opening storage failed");
         Refusal::World
     })?;
     tracing::warn!("samples stay in memory and in the log: blocks are not written yet, so the head grows without bound");
@@ -239,12 +239,12 @@ fn open_store(flags: &Flags) -> Result<tsdb::Db, Refusal> {
 }
 
 /// The next step, where the error itself does not name it.
-fn storage_hint(error: &tsdb::OpenError) -> &'static str {
+fn storage_hint(error: &tsdb::OpenError, dir: &str) -> String {
     use tsdb::OpenError::{Foreign, Io, Lock, Locked, Segments, SeriesMissing};
     match error {
-        Locked => "; another server has the directory open: stop it, or choose another --storage.tsdb.path",
-        Lock(_) | Io { .. } => "; give this user access to it, or choose another --storage.tsdb.path",
-        Foreign { .. } | SeriesMissing { .. } | Segments(_) => "",
+        Locked => format!("; another server has {dir} open: stop it, or choose another --storage.tsdb.path"),
+        Lock(_) | Io { .. } => format!("; give this user access to {dir}, or choose another --storage.tsdb.path"),
+        Foreign { .. } | SeriesMissing { .. } | Segments(_) => String::new(),
     }
 }
 
