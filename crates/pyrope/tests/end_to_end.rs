@@ -164,7 +164,7 @@ fn the_configuration_is_replaced_whole_or_not_at_all() {
     assert_eq!((pools(&server), reload_successful(&server)), (vec!["first".to_owned()], 1.0));
 
     save(&config(&exporter, &["second", "third"]));
-    server.signal("-HUP");
+    server.signal(support::Signal::HUP);
     poll("the new configuration by SIGHUP", || pools(&server), |pools| *pools == ["second", "third"]);
     poll("its scrapes", || value(&server, "up{job=\"third\"}"), |up| *up == Some(1.0));
     poll("the old job to end", || value(&server, "up{job=\"first\"}"), |up| up.is_none());
@@ -195,7 +195,7 @@ fn the_configuration_is_replaced_whole_or_not_at_all() {
     assert_eq!((pools(&server), reload_successful(&server)), (vec!["first".to_owned()], 1.0));
 
     save("scrape_configs: [");
-    server.signal("-HUP");
+    server.signal(support::Signal::HUP);
     poll("SIGHUP to refuse the configuration", || reload_successful(&server), |value| *value == 0.0);
     assert_eq!(pools(&server), ["first"]);
     assert_eq!(server.terminate(), Some(0));

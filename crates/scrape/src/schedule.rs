@@ -39,7 +39,8 @@ impl Schedule {
     /// How long to sleep before the next scrape. A clock that was set back does not stop the scrapes: the grid follows it.
     pub fn wait(&mut self, now: Timestamp) -> Duration {
         let ahead = (self.next - now).0;
-        if ahead > self.interval.0 {
+        // A scrape that began early may be done before its own time: that is no clock set back.
+        if ahead > self.interval.0 + EARLY.0 {
             self.next = self.next - Millis(ahead / self.interval.0 * self.interval.0);
         }
         let wait = ((self.next - now).0 - EARLY.0).max(0);
@@ -108,6 +109,14 @@ mod tests {
             let mut schedule = Schedule { interval: Millis(15_000), next: Timestamp(100_000) };
             assert_eq!(schedule.wait(Timestamp(now)), Duration::from_millis(wait), "{now}");
         }
+    }
+
+    #[test]
+    fn a_scrape_done_before_its_own_time_is_not_repeated() {
+        let mut schedule = Schedule { interval: Millis(300), next: Timestamp(100_000) };
+        assert_eq!(schedule.begin(Timestamp(99_999)), Timestamp(100_000));
+        schedule.wait(Timestamp(99_999));
+        assert_eq!(schedule.next(), Timestamp(100_300));
     }
 
     #[test]

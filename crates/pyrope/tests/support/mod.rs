@@ -7,6 +7,9 @@ pub mod exporter;
 pub mod remote_write;
 pub mod samples;
 
+pub use rustix::process::Signal;
+
+use rustix::process::Pid;
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -124,14 +127,13 @@ impl Server {
         self.child.wait().unwrap();
     }
 
-    pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+    pub fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// SIGTERM, and the exit code once it has ended.
     pub fn terminate(mut self) -> Option<i32> {
-        self.signal("-TERM");
+        self.signal(Signal::TERM);
         self.child.wait().unwrap().code()
     }
 }
