@@ -66,6 +66,9 @@ pub(crate) enum Calendar {
     Year,
 }
 
+/// Beyond this Go's hyperbolic functions are half of `exp`, and so infinite a little earlier.
+const GO_HYPERBOLIC: f64 = 21.0;
+
 /// Functions of one sample at a time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Elementwise {
@@ -90,7 +93,7 @@ impl Elementwise {
             "atanh" => Math(f64::atanh),
             "ceil" => Math(f64::ceil),
             "cos" => Math(f64::cos),
-            "cosh" => Math(f64::cosh),
+            "cosh" => Math(|v| if v.abs() > GO_HYPERBOLIC { v.abs().exp() * 0.5 } else { v.cosh() }),
             // In this order of operations, so not `to_degrees`.
             "deg" => Math(|v| v * 180.0 / std::f64::consts::PI),
             "exp" => Math(f64::exp),
@@ -101,7 +104,7 @@ impl Elementwise {
             "rad" => Math(|v| v * std::f64::consts::PI / 180.0),
             "sgn" => Math(sign),
             "sin" => Math(f64::sin),
-            "sinh" => Math(f64::sinh),
+            "sinh" => Math(|v| if v.abs() > GO_HYPERBOLIC { (v.abs().exp() * 0.5).copysign(v) } else { v.sinh() }),
             "sqrt" => Math(f64::sqrt),
             "tan" => Math(f64::tan),
             "tanh" => Math(f64::tanh),
