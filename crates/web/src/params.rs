@@ -114,7 +114,7 @@ pub fn parse_time(text: &str) -> Result<Timestamp, String> {
     }
     match text {
         "-292273086-05-16T16:47:06Z" => return Ok(MIN_TIME),
-        "292277025-08-18T07:12:54.999999999Z" => return Ok(MAX_TIME),
+        "292277025-08-18T07:12:54.999999999Z" | "+292277025-08-18T07:12:54.999999999Z" => return Ok(MAX_TIME),
         _ => {}
     }
     let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| unreadable())?;
