@@ -55,7 +55,7 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), behaves_as = PROMETHEUS_VERSION, "Starting Pyrope");
     let parser = ParserOptions { experimental_functions: flags.feature("promql-experimental-functions") };
     let config_path = PathBuf::from(flags.text("config.file"));
-    let config = load(&config_path, &parser).map_err(|error| {
+    let checked = load(&config_path, &parser).map_err(|error| {
         tracing::error!(file = %absolute(&config_path).display(), err = %error, "Error loading config (--config.file={})", config_path.display());
         Refusal::Config
     })?;
@@ -84,7 +84,7 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
     let app = Arc::new(App::new(AppOptions {
         queryable: db.clone(),
         db: db.clone(),
-        engine: engine(flags, &config),
+        engine: engine(flags, &checked.config),
         parser,
         scrape: scrape.clone(),
         receiver: flags.bool("web.enable-remote-write-receiver").then(|| remote::Receiver::new(db.clone())),
@@ -117,7 +117,7 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(handle)?;
 
     let mut outcome = Ok(());
-    if let Err(error) = apply(&app, &scrape, flags, &config).await {
+    if let Err(error) = apply(&app, &scrape, flags, &checked).await {
         tracing::error!(err = %error, "Applying the configuration failed");
         outcome = Err(Refusal::World);
     } else {
@@ -163,26 +163,33 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
     outcome
 }
 
+/// A configuration, and the rule files that it names with the number of rules in each.
+struct Checked {
+    config: Config,
+    rule_files: Vec<(PathBuf, usize)>,
+}
+
 /// Reads and checks all that a configuration names. Changes nothing.
-fn load(path: &Path, parser: &ParserOptions) -> Result<Config, String> {
+fn load(path: &Path, parser: &ParserOptions) -> Result<Checked, String> {
     let config = config::load(path).map_err(|e| e.to_string())?;
     if let Some(first) = config.unsupported().first() {
         return Err(format!("{}: {first}", path.display()));
     }
-    rules::check(&config.rule_files, parser)?;
-    Ok(config)
+    let rule_files = rules::check(&config.rule_files, parser)?;
+    Ok(Checked { config, rule_files })
 }
 
 /// Puts a checked configuration in force.
-async fn apply(app: &App, scrape: &scrape::Manager, flags: &Flags, config: &Config) -> Result<(), String> {
+async fn apply(app: &App, scrape: &scrape::Manager, flags: &Flags, checked: &Checked) -> Result<(), String> {
+    let config = &checked.config;
     scrape.apply(config).await.map_err(|e| e.to_string())?;
     app.set_engine(engine(flags, config));
     app.config_loaded(&config.to_yaml());
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    if !config.rule_files.is_empty() {
-        tracing::warn!(files = config.rule_files.len(), "rule files are checked but not evaluated yet");
+    for (file, rule_count) in &checked.rule_files {
+        tracing::warn!(file = %file.display(), rules = rule_count, "rule file is checked but not evaluated yet");
     }
     Ok(())
 }
@@ -190,7 +197,7 @@ async fn apply(app: &App, scrape: &scrape::Manager, flags: &Flags, config: &Conf
 async fn reload_now(app: &App, scrape: &scrape::Manager, flags: &Flags, path: &Path, parser: &ParserOptions) -> Result<(), String> {
     tracing::info!(filename = %path.display(), "Loading configuration file");
     let outcome = match load(path, parser) {
-        Ok(config) => apply(app, scrape, flags, &config).await,
+        Ok(checked) => apply(app, scrape, flags, &checked).await,
         Err(error) => Err(format!("couldn't load configuration (--config.file={}): {error}", model::name::quote(&path.to_string_lossy()))),
     };
     match &outcome {
