@@ -28,8 +28,8 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), only_when_ready))
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn_with_state(app.clone(), cors))
-        .route("/write", post(api::write::write))
-        .layer(DefaultBodyLimit::disable());
+        .route("/write", post(api::write::write).layer(DefaultBodyLimit::max(api::write::BODY_BYTES_MAX)))
+        .layer(DefaultBodyLimit::max(api::FORM_BYTES_MAX));
 
     let inner = Router::new()
         .nest("/api/v1", api)

@@ -14,8 +14,8 @@ use http::{Method, header};
 use model::Matcher;
 use promql::parser::parse_selector;
 
-/// Forms beyond this are refused, as Go's `ParseForm` does.
-const FORM_BYTES_MAX: usize = 10 << 20;
+/// Forms beyond this are refused before they are read to the end, as Go's `ParseForm` does.
+pub(crate) const FORM_BYTES_MAX: usize = 10 << 20;
 
 impl<S: Send + Sync> FromRequest<S> for Form {
     type Rejection = ApiError;
@@ -27,10 +27,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
             return Ok(Self::new(b"", &query));
         }
         let failed = |why: &dyn std::fmt::Display| ApiError::BadData(format!("error parsing form values: {why}"));
-        let body = Bytes::from_request(request, state).await.map_err(|e| failed(&e))?;
-        if body.len() > FORM_BYTES_MAX {
-            return Err(failed(&"http: POST too large"));
-        }
+        let body = Bytes::from_request(request, state).await.map_err(|_| failed(&"http: request body too large"))?;
         Ok(Self::new(&body, &query))
     }
 }

@@ -8,6 +8,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 
+/// The receiver decodes at most 64 MiB, and snappy makes nothing longer than that and a sixth more.
+pub(crate) const BODY_BYTES_MAX: usize = 80 << 20;
+
 /// POST `/api/v1/write`
 pub async fn write(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
     if app.options.receiver.is_none() {
