@@ -6,8 +6,10 @@
 
 pub mod append;
 pub mod column;
+pub mod exemplars;
 pub mod select;
 
 pub use append::{Appender, Batch, CommitError, Committed, OnRefused, Row, RowOutcome, RowSeries, RowValue, SeriesHandle, SeriesRef, Slot};
 pub use column::Column;
+pub use exemplars::{ExemplarSource, SeriesExemplars};
 pub use select::{Interval, Names, Queryable, SelectError, SelectHints, Selection, Series};

@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use world::{File, Files};
+use world::{File, Files, Map, ReadAt, Space};
 
 /// What a power cut leaves of bytes that no sync covers. A file's synced bytes always stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +141,16 @@ impl State {
         matches!(self.fault, Some(Fault::PowerOff(at)) if at + 1 < self.operations)
     }
 
+    /// A folder's new name takes effect at once, also for what is durable below it: that was synced under the old name.
+    fn rename_folder(&mut self, from: &Path, to: &Path) {
+        let moved = |path: &PathBuf| path.strip_prefix(from).map_or_else(|_| path.clone(), |rest| to.join(rest));
+        for names in [&mut self.names, &mut self.durable_names] {
+            *names = names.iter().map(|(path, content)| (moved(path), *content)).collect();
+        }
+        // Joining an empty rest would add a slash at the end.
+        self.folders = self.folders.iter().map(|path| if path == from { to.to_owned() } else { moved(path) }).collect();
+    }
+
     fn of(&self, path: &Path) -> io::Result<usize> {
         self.names.get(path).copied().ok_or_else(|| ErrorKind::NotFound.into())
     }
@@ -229,6 +239,10 @@ impl Files for Disk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.lock();
         state.operate()?;
+        if state.folders.iter().any(|known| known == from) {
+            state.rename_folder(from, to);
+            return Ok(());
+        }
         let content = state.of(from)?;
         state.names.remove(from);
         state.names.insert(to.to_owned(), content);
@@ -248,6 +262,60 @@ impl Files for Disk {
         durable_names.retain(|path, _| path.parent() != Some(folder));
         let here = names.iter().filter(|(path, _)| path.parent() == Some(folder));
         durable_names.extend(here.map(|(path, content)| (path.clone(), *content)));
+        Ok(())
+    }
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        let mut state = self.lock();
+        state.operate()?;
+        let content = state.of(path)?;
+        Ok(state.contents[content].bytes.len() as u64)
+    }
+    fn map(&self, path: &Path) -> io::Result<Arc<Map>> {
+        self.read(path).map(|bytes| Arc::new(Map::from(bytes)))
+    }
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>> {
+        let mut state = self.lock();
+        state.operate()?;
+        let content = state.of(path)?;
+        Ok(Arc::new(Handle { disk: self.clone(), content }))
+    }
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.operate()?;
+        let content = state.of(from)?;
+        if state.names.contains_key(to) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        state.names.insert(to.to_owned(), content);
+        Ok(())
+    }
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.operate()?;
+        if !state.folders.iter().any(|known| known == folder) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        state.names.retain(|path, _| !path.starts_with(folder));
+        state.folders.retain(|path| !path.starts_with(folder));
+        Ok(())
+    }
+    fn space(&self, _path: &Path) -> io::Result<Space> {
+        let mut state = self.lock();
+        state.operate()?;
+        let used: usize = state.names.values().map(|content| state.contents[*content].bytes.len()).sum();
+        let total = state.space.unwrap_or(1 << 40);
+        Ok(Space { total: total as u64, available: total.saturating_sub(used) as u64 })
+    }
+}
+
+impl ReadAt for Handle {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let mut state = self.disk.lock();
+        state.operate()?;
+        let bytes = &state.contents[self.content].bytes;
+        let start = usize::try_from(offset).map_err(io::Error::other)?;
+        let found = start.checked_add(buffer.len()).and_then(|end| bytes.get(start..end)).ok_or(ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(found);
         Ok(())
     }
 }

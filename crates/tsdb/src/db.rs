@@ -9,7 +9,10 @@
 //! - The log is synced every [`Options::sync_interval`] and when the database is closed.
 
 mod foreign;
+mod options;
 mod replay;
+
+pub use options::{FloatEncoding, Options, Retention, Settings};
 
 use crate::head::{Head, HeadStats};
 use crate::wal::{self, Wal};
@@ -22,35 +25,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use storage::{Appender, Batch, CommitError, Committed, Interval, Names, Queryable, SelectError, SelectHints, Selection};
-use world::Files;
-
-/// How a database is opened.
-#[derive(Clone)]
-pub struct Options {
-    /// The data directory; made if it is not there.
-    pub dir: PathBuf,
-    /// Where it lies.
-    pub files: Arc<dyn Files>,
-    /// How the log is written.
-    pub wal: wal::Options,
-    /// How often the log is made durable.
-    pub sync_interval: Duration,
-    /// Do without `<data>/lock`.
-    pub no_lockfile: bool,
-}
-
-impl Options {
-    /// Defaults over the machine's files.
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            files: Arc::new(world::RealFiles),
-            wal: wal::Options::default(),
-            sync_interval: Duration::from_secs(1),
-            no_lockfile: false,
-        }
-    }
-}
 
 /// Why a database cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +109,7 @@ impl Db {
     /// # Errors
     /// [`OpenError`]; the directory is then as it was.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let Options { dir, files, wal: wal_options, sync_interval, no_lockfile } = options;
+        let Options { dir, files, wal: wal_options, sync_interval, no_lockfile, .. } = options;
         foreign::check(&*files, &dir)?;
         files.create_folder(&dir).map_err(|error| OpenError::Io { action: "create data directory", path: dir.clone(), error })?;
         let lock = if no_lockfile { None } else { Some(LockFile::take(&dir)?) };

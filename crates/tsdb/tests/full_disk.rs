@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use storage::{Appender, Batch, CommitError, Committed, Interval, Queryable, Row, RowSeries, RowValue, SelectHints};
 use tsdb::{Db, Options};
-use world::{File, Files, RealFiles};
+use world::{File, Files, Map, ReadAt, RealFiles, Space};
 
 const ALL: Interval = Interval { start: Timestamp::MIN, end: Timestamp::MAX };
 
@@ -55,6 +55,24 @@ impl Files for Disk {
     }
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         RealFiles.sync_folder(folder)
+    }
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        RealFiles.len(path)
+    }
+    fn map(&self, path: &Path) -> io::Result<Arc<Map>> {
+        RealFiles.map(path)
+    }
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>> {
+        RealFiles.open(path)
+    }
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFiles.hard_link(from, to)
+    }
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        RealFiles.remove_folder(folder)
+    }
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        RealFiles.space(path)
     }
 }
 

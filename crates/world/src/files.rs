@@ -1,7 +1,9 @@
 //! The file system as the store sees it: few operations, each of which a test can make fail.
 
+use crate::Map;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// An open file that is appended to.
 pub trait File: Send + Sync {
@@ -20,6 +22,24 @@ pub trait File: Send + Sync {
     /// # Errors
     /// The operating system's.
     fn duplicate(&self) -> io::Result<Box<dyn File>>;
+}
+
+/// An open file that is read at any place, also while another handle appends to it.
+pub trait ReadAt: Send + Sync {
+    /// Fills `buffer` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// The operating system's; `UnexpectedEof` when the file ends before.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+}
+
+/// Bytes of the file system that a path lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// All there are.
+    pub total: u64,
+    /// Those that we may still use.
+    pub available: u64,
 }
 
 /// The operations on paths.
@@ -64,6 +84,36 @@ pub trait Files: Send + Sync {
     /// # Errors
     /// The operating system's.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// How many bytes a file has.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn len(&self, path: &Path) -> io::Result<u64>;
+    /// Maps a whole sealed file: nobody may change it while the map lives, but for deleting its name.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn map(&self, path: &Path) -> io::Result<Arc<Map>>;
+    /// Opens a file to read from it.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>>;
+    /// Gives a file a second name; an error if that exists.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Deletes a folder with all that is in it.
+    ///
+    /// # Errors
+    /// The operating system's; a part may be deleted.
+    fn remove_folder(&self, folder: &Path) -> io::Result<()>;
+    /// The space of the file system that `path` lies on.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn space(&self, path: &Path) -> io::Result<Space>;
 }
 
 /// The machine's files.
@@ -112,5 +162,30 @@ impl Files for RealFiles {
     }
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         std::fs::File::open(folder)?.sync_all()
+    }
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        Ok(std::fs::metadata(path)?.len())
+    }
+    fn map(&self, path: &Path) -> io::Result<Arc<Map>> {
+        Ok(Arc::new(Map::of_file(&std::fs::File::open(path)?)?))
+    }
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>> {
+        Ok(Arc::new(RealFile(std::fs::File::open(path)?)))
+    }
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
+    }
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        std::fs::remove_dir_all(folder)
+    }
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(Space { total: stat.f_blocks.saturating_mul(stat.f_frsize), available: stat.f_bavail.saturating_mul(stat.f_frsize) })
+    }
+}
+
+impl ReadAt for RealFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&self.0, buffer, offset)
     }
 }

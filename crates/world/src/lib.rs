@@ -2,6 +2,8 @@
 
 pub mod clock;
 pub mod files;
+pub mod map;
 
 pub use clock::{Clock, SystemClock};
-pub use files::{File, Files, RealFiles};
+pub use files::{File, Files, ReadAt, RealFiles, Space};
+pub use map::Map;
