@@ -142,6 +142,9 @@ pub struct Committed {
     pub handles: Vec<Option<SeriesHandle>>,
     /// Rows that were not stored, by ascending index.
     pub refused: Vec<(u32, RowOutcome)>,
+    /// Exemplars older than their series' newest committed one, by ascending index: dropped, and remote write 2.0 says so.
+    /// Not here: what was dropped for another reason (an exact repetition, storage of exemplars switched off).
+    pub exemplars_out_of_order: Vec<u32>,
     /// How many rows were stored (0 when the batch was dropped).
     pub stored: u64,
     /// The batch had a refused row and asked for all or nothing.
