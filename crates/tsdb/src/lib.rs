@@ -9,6 +9,8 @@ pub mod wal;
 
 pub mod head;
 
+pub mod compact;
+
 pub mod db;
 
 pub use db::{Db, DbStats, OpenError, Options};

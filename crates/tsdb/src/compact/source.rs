@@ -1,0 +1,114 @@
+//! What a compaction reads: series in label order, each with its chunks as they are stored and with what was deleted of it.
+//!
+//! A source copies a series' chunks into a [`SourceSeries`], which its reader uses again for the next one: so a source lends
+//! nothing, and a compaction holds one series of each source in memory, whatever the blocks' size.
+//!
+//! # Invariants
+//! - [`SeriesSource::next`] yields label sets that strictly increase.
+//! - All names and values of those labels are among [`SeriesSource::symbols`], which strictly increase bytewise.
+
+use crate::chunk::Encoding;
+use model::Labels;
+
+/// Something that a block can be written from.
+pub trait SeriesSource {
+    /// Names and values of labels, sorted, each once: all that the series use, and possibly more.
+    fn symbols(&self) -> Box<dyn Iterator<Item = &str> + '_>;
+
+    /// Puts the next series into `series`, which is emptied first; false (and an empty one) after the last.
+    ///
+    /// Chunks come in any order and may overlap; those that have no sample in the range of the new block may be left out.
+    ///
+    /// # Errors
+    /// What made it impossible to read the series whole: the compaction gives up rather than lose samples.
+    fn next(&mut self, series: &mut SourceSeries) -> Result<bool, SourceError>;
+}
+
+/// Why a series could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SourceError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+impl SourceError {
+    /// Of any other error.
+    pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(error.into())
+    }
+}
+
+/// One series of a source.
+#[derive(Clone, Debug, Default)]
+pub struct SourceSeries {
+    labels: Labels,
+    chunks: Vec<SourceChunk>,
+    bytes: Vec<u8>,
+    deleted: Vec<(i64, i64)>,
+}
+
+/// One chunk of a series; its bytes lie in the [`SourceSeries`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceChunk {
+    /// Time of the first sample, in milliseconds.
+    pub min_time: i64,
+    /// Time of the last sample, in milliseconds.
+    pub max_time: i64,
+    /// How the bytes are to be read.
+    pub encoding: Encoding,
+    offset: usize,
+    len: usize,
+}
+
+impl SourceSeries {
+    /// An empty one, to be filled by [`SeriesSource::next`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets all, but keeps capacity.
+    pub fn clear(&mut self) {
+        self.labels = Labels::empty();
+        self.chunks.clear();
+        self.bytes.clear();
+        self.deleted.clear();
+    }
+
+    /// Sets whose chunks these are.
+    pub fn set_labels(&mut self, labels: Labels) {
+        self.labels = labels;
+    }
+
+    /// Adds a chunk: the bytes of its encoding, without length, encoding byte or checksum.
+    pub fn push_chunk(&mut self, min_time: i64, max_time: i64, encoding: Encoding, bytes: &[u8]) {
+        let offset = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.chunks.push(SourceChunk { min_time, max_time, encoding, offset, len: bytes.len() });
+    }
+
+    /// Says that samples from `first` to `last`, both included, in milliseconds, are deleted.
+    pub fn push_deleted(&mut self, first: i64, last: i64) {
+        self.deleted.push((first, last));
+    }
+
+    /// Whose chunks these are.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// The chunks, in the order they were added.
+    pub fn chunks(&self) -> &[SourceChunk] {
+        &self.chunks
+    }
+
+    /// Bytes of one of [`Self::chunks`].
+    ///
+    /// # Panics
+    /// When `chunk` is not one of this series.
+    pub fn bytes(&self, chunk: &SourceChunk) -> &[u8] {
+        &self.bytes[chunk.offset..chunk.offset + chunk.len]
+    }
+
+    /// Intervals of deleted samples, both ends included, in any order.
+    pub fn deleted(&self) -> &[(i64, i64)] {
+        &self.deleted
+    }
+}
