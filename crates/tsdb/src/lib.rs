@@ -10,6 +10,7 @@ pub mod wal;
 pub mod head;
 
 pub mod compact;
+pub mod tombstones;
 
 pub mod db;
 
