@@ -1,6 +1,8 @@
 //! Native histograms: exponential (schemas -4…8) and custom buckets (schema -53).
 //!
-//! Their arithmetic and chunk codecs come with the store; here is the model that rows and columns carry.
+//! Where buckets lie seldom changes from one sample of a series to the next, so spans and bounds are shared between them.
+
+use std::sync::Arc;
 
 /// A run of consecutive buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,15 +43,15 @@ pub struct Histogram {
     /// Their sum; the staleness marker here ends the series.
     pub sum: f64,
     /// Where positive buckets lie.
-    pub positive_spans: Vec<Span>,
+    pub positive_spans: Arc<[Span]>,
     /// Where negative buckets lie.
-    pub negative_spans: Vec<Span>,
+    pub negative_spans: Arc<[Span]>,
     /// First count, then differences.
     pub positive_deltas: Vec<i64>,
     /// First count, then differences.
     pub negative_deltas: Vec<i64>,
     /// Upper bounds of custom buckets.
-    pub custom_values: Vec<f64>,
+    pub custom_values: Arc<[f64]>,
 }
 
 /// A histogram with float counts; buckets are absolute.
@@ -68,13 +70,13 @@ pub struct FloatHistogram {
     /// Their sum.
     pub sum: f64,
     /// Where positive buckets lie.
-    pub positive_spans: Vec<Span>,
+    pub positive_spans: Arc<[Span]>,
     /// Where negative buckets lie.
-    pub negative_spans: Vec<Span>,
+    pub negative_spans: Arc<[Span]>,
     /// Counts.
     pub positive_counts: Vec<f64>,
     /// Counts.
     pub negative_counts: Vec<f64>,
     /// Upper bounds of custom buckets.
-    pub custom_values: Vec<f64>,
+    pub custom_values: Arc<[f64]>,
 }

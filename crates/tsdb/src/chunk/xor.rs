@@ -9,6 +9,7 @@
 //! - [`XorAppender::resume`] gives the very state that appending all of the chunk's samples would have left.
 //! - Decoding any bytes returns, without panic, and yields at most as many samples as the header says.
 
+pub use super::Corrupt;
 use std::ops::RangeInclusive;
 
 /// Bytes before the stream of bits: the count of samples.
@@ -21,33 +22,6 @@ const WINDOW_BITS: u32 = 64 - 7;
 const LEADING_MAX: u8 = 31;
 /// No window of significant bits has been written yet.
 const NO_WINDOW: u8 = 0xff;
-
-/// A chunk whose bytes are not what a writer of XOR chunks leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Corrupt {
-    /// Not even the header is there.
-    #[error("chunk of {len} bytes has no header")]
-    NoHeader {
-        /// Length of the chunk.
-        len: usize,
-    },
-    /// The header counts more samples than the bits hold.
-    #[error("chunk of {len} bytes ends before its {count} samples do")]
-    Short {
-        /// Length of the chunk.
-        len: usize,
-        /// Samples that the header counts.
-        count: u16,
-    },
-    /// A field holds what no writer writes.
-    #[error("chunk has an impossible {field} in sample {sample}")]
-    Field {
-        /// What the field means.
-        field: &'static str,
-        /// Position of the sample, from 0.
-        sample: u16,
-    },
-}
 
 /// Appends samples to a chunk that the caller keeps as bytes; the state between two samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
