@@ -4,6 +4,7 @@
 //! matchers find slots in the head's index, chunks are copied, and decoded without any lock. [`db`] is all of it over a
 //! directory; a [`head::Head`] alone keeps everything in memory.
 
+pub mod block;
 pub mod chunk;
 pub mod wal;
 
