@@ -1,14 +1,17 @@
 //! Which series the head has: by labels, and by matchers.
 //!
 //! # Invariants
-//! - Slots are dense: series `n` was the `n`-th to be created.
-//! - A slot stands in the postings of each of its label pairs, and in no others.
+//! - A slot is free, or has a series, or is in limbo: removed, but some reader may still hold it.
+//! - A slot with a series stands in the postings of each of its label pairs, and in no others.
+//! - A slot in limbo stands in no postings, but its labels can be read.
 
 use super::postings::Postings;
 use super::symbols::{SymbolId, Symbols};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 use model::Labels;
+use roaring::RoaringBitmap;
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use storage::{SeriesHandle, SeriesRef, Slot};
 
@@ -36,6 +39,30 @@ pub(super) struct Values {
     series: u64,
 }
 
+/// Series that were removed, whose slots some reader may still hold.
+#[derive(Debug, Default)]
+#[must_use = "the slots are lost unless they are reclaimed"]
+pub struct Limbo {
+    slots: Vec<u32>,
+}
+
+impl Limbo {
+    /// The slots.
+    pub fn slots(&self) -> &[u32] {
+        &self.slots
+    }
+
+    /// Adds those of another removal.
+    pub fn append(&mut self, other: Limbo) {
+        self.slots.extend(other.slots);
+    }
+
+    /// Nothing was removed.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+}
+
 /// Labels of all series.
 #[derive(Debug, Default)]
 pub struct Index {
@@ -49,12 +76,41 @@ pub struct Index {
     hasher: FixedState,
     pub(super) postings: HashMap<Pair, Postings, FixedState>,
     pub(super) values: HashMap<SymbolId, Values, FixedState>,
+    /// Slots with a series.
+    alive: RoaringBitmap,
+    /// Slots that the next series may take.
+    free: RoaringBitmap,
 }
 
 impl Index {
     /// How many series.
     pub fn series_count(&self) -> usize {
-        self.places.len()
+        self.alive.len() as usize
+    }
+
+    /// All slots with a series.
+    pub fn slots(&self) -> &RoaringBitmap {
+        &self.alive
+    }
+
+    /// One above the highest slot that ever had a series.
+    pub fn slot_end(&self) -> u32 {
+        self.places.len() as u32
+    }
+
+    /// Distinct label pairs.
+    pub fn pair_count(&self) -> usize {
+        self.postings.len()
+    }
+
+    /// Label names in use and their values, in no order.
+    pub(super) fn dictionaries(&self) -> impl Iterator<Item = (SymbolId, &Values)> {
+        self.values.iter().map(|(name, values)| (*name, values))
+    }
+
+    /// The slots with a label pair.
+    pub(super) fn postings_of(&self, name: SymbolId, value: SymbolId) -> Option<&Postings> {
+        self.postings.get(&(name, value))
     }
 
     /// The series with these labels.
@@ -69,32 +125,102 @@ impl Index {
         SeriesHandle { slot: Slot(slot), series_ref: SeriesRef(self.refs[slot as usize]) }
     }
 
-    /// Adds a series, whose labels must be new here; its slot is the one after the last.
+    /// Adds a series, whose labels must be new here. It gets the lowest free slot.
     pub fn insert(&mut self, labels: &Labels, series_ref: SeriesRef) -> Slot {
-        let slot = u32::try_from(self.places.len()).expect("the head refuses series long before 2^32");
         let place = self.store_pairs(labels);
-        self.places.push(place);
-        self.refs.push(series_ref.0);
+        let hash = self.hash(labels);
+        let slot = match self.free.min() {
+            Some(slot) => {
+                self.free.remove(slot);
+                self.places[slot as usize] = place;
+                self.refs[slot as usize] = series_ref.0;
+                self.hashes[slot as usize] = hash;
+                slot
+            }
+            None => {
+                let slot = u32::try_from(self.places.len()).expect("the head refuses series long before 2^32");
+                self.places.push(place);
+                self.refs.push(series_ref.0);
+                self.hashes.push(hash);
+                slot
+            }
+        };
         for at in 0..place.count as usize {
             let pair = self.pages[usize::from(place.page)][usize::from(place.start) + at];
             self.post(pair, slot);
         }
-        let hash = self.hash(labels);
-        self.hashes.push(hash);
         let hashes = &self.hashes;
         self.by_labels.insert_unique(spread(hash), slot, |slot| spread(hashes[*slot as usize]));
+        self.alive.insert(slot);
         Slot(slot)
     }
 
-    /// The labels of a slot in use.
-    pub fn labels(&self, slot: u32) -> Labels {
-        Labels::from_sorted(self.pairs(slot).iter().map(|(name, value)| (self.symbols.text(*name), self.symbols.text(*value))))
+    /// Takes series out: no look-up finds them any more. Slots without a series are passed over. Work grows with the
+    /// number of slots and the length of their postings: many are best removed some thousand at a time, in ascending order.
+    pub fn remove(&mut self, slots: &[u32]) -> Limbo {
+        let mut limbo = Limbo::default();
+        for slot in slots.iter().copied() {
+            if !self.alive.remove(slot) {
+                continue;
+            }
+            if let Ok(entry) = self.by_labels.find_entry(spread(self.hashes[slot as usize]), |known| *known == slot) {
+                entry.remove();
+            }
+            let place = self.places[slot as usize];
+            for at in 0..place.count as usize {
+                let pair = self.pages[usize::from(place.page)][usize::from(place.start) + at];
+                self.unpost(pair, slot);
+            }
+            limbo.slots.push(slot);
+        }
+        limbo
     }
 
-    /// The label pairs of a slot in use, in order of name.
-    pub(super) fn pairs(&self, slot: u32) -> &[Pair] {
+    /// Makes the slots of removed series free for others. No reader may hold one of them any more.
+    pub fn reclaim(&mut self, limbo: Limbo) {
+        self.free.extend(limbo.slots);
+    }
+
+    /// The labels of a slot that has a series or is in limbo.
+    pub fn labels(&self, slot: u32) -> Labels {
+        Labels::from_sorted(self.pairs(slot).map(|(name, value)| (self.symbols.text(name), self.symbols.text(value))))
+    }
+
+    /// The label pairs of a slot that has a series or is in limbo, in order of name.
+    pub(super) fn pairs(&self, slot: u32) -> impl Iterator<Item = Pair> + '_ {
         let place = self.places[slot as usize];
-        &self.pages[usize::from(place.page)][usize::from(place.start)..][..place.count as usize]
+        self.pages[usize::from(place.page)][usize::from(place.start)..][..place.count as usize].iter().copied()
+    }
+
+    /// Label names in use, sorted; given slots, of those series only.
+    pub fn label_names(&self, slots: Option<&RoaringBitmap>) -> Vec<String> {
+        let ids: BTreeSet<SymbolId> = match slots {
+            None => self.values.keys().copied().collect(),
+            Some(slots) => slots.iter().flat_map(|slot| self.pairs(slot)).map(|(name, _)| name).collect(),
+        };
+        self.sorted_texts(ids)
+    }
+
+    /// Values of a label, sorted; given slots, of those series only.
+    pub fn label_values(&self, name: &str, slots: Option<&RoaringBitmap>) -> Vec<String> {
+        let Some(name) = self.symbols.find(name) else { return Vec::new() };
+        let ids: BTreeSet<SymbolId> = match slots {
+            None => self.values.get(&name).into_iter().flat_map(Values::iter).collect(),
+            Some(slots) => slots.iter().flat_map(|slot| self.pairs(slot)).filter(|(n, _)| *n == name).map(|(_, value)| value).collect(),
+        };
+        self.sorted_texts(ids)
+    }
+
+    fn sorted_texts(&self, ids: BTreeSet<SymbolId>) -> Vec<String> {
+        let mut texts: Vec<String> = ids.into_iter().map(|id| self.symbols.text(id).to_owned()).collect();
+        texts.sort_unstable();
+        texts
+    }
+
+    /// All strings that label names and values use, sorted, each once: the symbols of a block of all series.
+    pub fn sorted_symbols(&self) -> Vec<String> {
+        let ids = self.values.iter().flat_map(|(name, values)| std::iter::once(*name).chain(values.iter())).collect();
+        self.sorted_texts(ids)
     }
 
     fn hash(&self, labels: &Labels) -> u32 {
@@ -102,7 +228,7 @@ impl Index {
     }
 
     fn has_labels(&self, slot: u32, labels: &Labels) -> bool {
-        let mine = self.pairs(slot).iter().map(|(name, value)| (self.symbols.text(*name), self.symbols.text(*value)));
+        let mine = self.pairs(slot).map(|(name, value)| (self.symbols.text(name), self.symbols.text(value)));
         mine.eq(labels.iter())
     }
 
@@ -131,7 +257,21 @@ impl Index {
         if postings.slot_count() == 0 {
             values.add(pair.1, &self.symbols);
         }
-        postings.push(slot);
+        postings.insert(slot);
+    }
+
+    fn unpost(&mut self, pair: Pair, slot: u32) {
+        let Some(values) = self.values.get_mut(&pair.0) else { return };
+        values.series -= 1;
+        let Some(postings) = self.postings.get_mut(&pair) else { return };
+        postings.remove(slot);
+        if postings.slot_count() == 0 {
+            self.postings.remove(&pair);
+            values.remove(pair.1);
+            if values.len() == 0 {
+                self.values.remove(&pair.0);
+            }
+        }
     }
 }
 
@@ -156,6 +296,11 @@ impl Values {
         let from = self.run.partition_point(|id| symbols.text(*id) < prefix);
         let run = self.run[from..].iter().take_while(move |id| symbols.text(**id).starts_with(prefix));
         run.chain(self.tail.iter().filter(move |id| symbols.text(**id).starts_with(prefix))).copied()
+    }
+
+    fn remove(&mut self, value: SymbolId) {
+        self.tail.retain(|known| *known != value);
+        self.run.retain(|known| *known != value);
     }
 
     fn add(&mut self, value: SymbolId, symbols: &Symbols) {

@@ -27,11 +27,7 @@ impl Index {
                 None => next,
             });
         }
-        let mut found = found.unwrap_or_else(|| {
-            let mut all = RoaringBitmap::new();
-            all.insert_range(0..self.series_count() as u32);
-            all
-        });
+        let mut found = found.unwrap_or_else(|| self.slots().clone());
         for matcher in taking {
             if found.is_empty() {
                 break;
@@ -48,7 +44,7 @@ impl Index {
     /// Of these slots those that satisfy a matcher, by looking at each: for few slots and many values.
     fn filter(&self, slots: &RoaringBitmap, matcher: &Matcher) -> RoaringBitmap {
         let name = self.symbols.find(&matcher.name);
-        let value_of = |slot: u32| self.pairs(slot).iter().find(|(n, _)| Some(*n) == name).map_or("", |(_, v)| self.symbols.text(*v));
+        let value_of = |slot: u32| self.pairs(slot).find(|(n, _)| Some(*n) == name).map_or("", |(_, v)| self.symbols.text(v));
         slots.iter().filter(|slot| matcher.matches(value_of(*slot))).collect()
     }
 

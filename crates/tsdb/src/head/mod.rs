@@ -25,16 +25,19 @@
 //! # Locks
 //! Order: creating, index, slab. The sequencer's is taken alone. None is held while the log is waited for.
 
+mod cardinality;
 mod commit;
 pub mod index;
 pub mod matching;
 pub mod postings;
+mod rank;
 pub mod select;
 pub mod sequence;
 pub mod slab;
 pub mod symbols;
 
 use crate::wal::Wal;
+pub use cardinality::Cardinality;
 use index::Index;
 use sequence::Sequencer;
 use slab::Slabs;
@@ -130,7 +133,7 @@ impl Head {
         HeadStats {
             series_count: index.series_count() as u64,
             chunk_count: count(&self.counters.chunks),
-            label_pair_count: index.postings.len() as u64,
+            label_pair_count: index.pair_count() as u64,
             symbol_count: index.symbols.count() as u64,
             min_time,
             max_time,

@@ -4,7 +4,7 @@
 //! it grows: in place, then a vector, then a roaring bitmap.
 //!
 //! # Invariants
-//! - Slots are added in ascending order, each once.
+//! - A slot stands in a list once.
 
 use roaring::RoaringBitmap;
 
@@ -31,8 +31,19 @@ impl Default for Postings {
 }
 
 impl Postings {
-    /// Adds a slot above all that are there.
-    pub fn push(&mut self, slot: u32) {
+    /// Adds a slot that is not there.
+    pub fn insert(&mut self, slot: u32) {
+        self.push(slot);
+    }
+
+    /// Takes a slot out.
+    pub fn remove(&mut self, slot: u32) {
+        let mut set = self.to_set();
+        set.remove(slot);
+        *self = if set.is_empty() { Self::default() } else { Self::Bitmap(Box::new(set)) };
+    }
+
+    fn push(&mut self, slot: u32) {
         match self {
             Self::Inline(slots, len) if usize::from(*len) < INLINE => {
                 slots[usize::from(*len)] = slot;
@@ -103,7 +114,7 @@ mod tests {
     fn every_form_holds_what_was_pushed() {
         let mut postings = Postings::default();
         for i in 0..200u32 {
-            postings.push(i * 3);
+            postings.insert(i * 3);
             assert_eq!(postings.slot_count(), u64::from(i) + 1);
             assert!(postings.to_set().iter().eq((0..=i).map(|i| i * 3)));
         }

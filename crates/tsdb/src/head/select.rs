@@ -9,7 +9,6 @@ use super::slab::{ClosedChunk, slab_number};
 use crate::chunk::xor;
 use model::{Labels, Matcher};
 use roaring::RoaringBitmap;
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use storage::{Column, Interval, Names, Queryable, SelectError, SelectHints, Selection, Series, Slot};
@@ -142,12 +141,7 @@ impl Queryable for Head {
         }
         let slots = self.slots_of_any(range, matcher_sets);
         let index = self.read_index();
-        let ids: BTreeSet<_> = match slots {
-            None => index.values.keys().copied().collect(),
-            Some(slots) => slots.iter().flat_map(|slot| index.pairs(slot)).map(|(name, _)| *name).collect(),
-        };
-        let mut names: Vec<String> = ids.into_iter().map(|id| index.symbols.text(id).to_owned()).collect();
-        names.sort_unstable();
+        let names = index.label_names(slots.as_ref());
         Ok(Names { names, warnings: Vec::new() })
     }
 
@@ -157,13 +151,7 @@ impl Queryable for Head {
         }
         let slots = self.slots_of_any(range, matcher_sets);
         let index = self.read_index();
-        let Some(name) = index.symbols.find(name) else { return Ok(Names::default()) };
-        let ids: BTreeSet<_> = match slots {
-            None => index.values.get(&name).into_iter().flat_map(|values| values.iter()).collect(),
-            Some(slots) => slots.iter().flat_map(|slot| index.pairs(slot)).filter(|(n, _)| *n == name).map(|(_, value)| *value).collect(),
-        };
-        let mut names: Vec<String> = ids.into_iter().map(|id| index.symbols.text(id).to_owned()).collect();
-        names.sort_unstable();
+        let names = index.label_values(name, slots.as_ref());
         Ok(Names { names, warnings: Vec::new() })
     }
 }
