@@ -8,6 +8,7 @@
 //! - All names and values of those labels are among [`SeriesSource::symbols`], which strictly increase bytewise.
 
 use crate::chunk::Encoding;
+use crate::tombstones::Intervals;
 use model::Labels;
 
 /// Something that a block can be written from.
@@ -42,7 +43,7 @@ pub struct SourceSeries {
     labels: Labels,
     chunks: Vec<SourceChunk>,
     bytes: Vec<u8>,
-    deleted: Vec<(i64, i64)>,
+    deleted: Intervals,
 }
 
 /// One chunk of a series; its bytes lie in the [`SourceSeries`].
@@ -69,7 +70,7 @@ impl SourceSeries {
         self.labels = Labels::empty();
         self.chunks.clear();
         self.bytes.clear();
-        self.deleted.clear();
+        self.deleted = Intervals::new();
     }
 
     /// Sets whose chunks these are.
@@ -84,9 +85,9 @@ impl SourceSeries {
         self.chunks.push(SourceChunk { min_time, max_time, encoding, offset, len: bytes.len() });
     }
 
-    /// Says that samples from `first` to `last`, both included, in milliseconds, are deleted.
-    pub fn push_deleted(&mut self, first: i64, last: i64) {
-        self.deleted.push((first, last));
+    /// Says which of the samples are deleted.
+    pub fn set_deleted(&mut self, deleted: Intervals) {
+        self.deleted = deleted;
     }
 
     /// Whose chunks these are.
@@ -107,8 +108,8 @@ impl SourceSeries {
         &self.bytes[chunk.offset..chunk.offset + chunk.len]
     }
 
-    /// Intervals of deleted samples, both ends included, in any order.
-    pub fn deleted(&self) -> &[(i64, i64)] {
+    /// Which of the samples are deleted.
+    pub fn deleted(&self) -> &Intervals {
         &self.deleted
     }
 }
