@@ -115,16 +115,13 @@ impl State<'_> {
                     self.unknown.insert(series_ref);
                 }
             }),
-            Kind::Tombstones => {
-                self.unread = Some("tombstone");
-                Ok(())
-            }
-            Kind::Unread(kind) => {
-                self.unread = Some(kind.name());
-                Ok(())
-            }
             // Neither exemplars nor metadata are served from the head, and markers belong to another log.
             Kind::Exemplars | Kind::Metadata | Kind::MmapMarkers => Ok(()),
+            Kind::Unknown(byte) => Err(Malformed::Kind(byte)),
+            unread => {
+                self.unread = Some(unread.name());
+                Ok(())
+            }
         }
     }
 }
