@@ -11,6 +11,7 @@ pub mod wal;
 pub mod head;
 
 pub mod compact;
+pub mod merge;
 pub mod tombstones;
 
 pub mod db;

@@ -1,0 +1,432 @@
+//! Merging what several sources hold of one series, and the selections of several sources.
+//!
+//! Blocks that follow each other, and the head behind them, hold stretches of time that do not overlap: joining them
+//! copies nothing. Only where out-of-order samples or overlapping blocks make sources cover the same stretch are samples
+//! taken one by one from whichever source is earliest.
+//!
+//! Of samples with one time the first that is reached stays. Which that is, and which histograms keep what they know of
+//! counter resets, is settled as Prometheus's chain of iterators does it, down to how its heap treats equals: a reader
+//! that stands on one source and finds the same time in another goes over to the other. A histogram whose predecessor came
+//! from another source does not know any more whether there was a reset (but a gauge stays a gauge).
+
+use model::histogram::ResetHint;
+use model::{FloatHistogram, Labels};
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+use std::sync::Arc;
+use storage::{Column, Interval, Names, SelectError, Selection, Series};
+
+/// How the reader whose rules are followed comes to the first sample; it matters only when several sources begin with one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It takes the first source's first sample unless another is as early: chunks of one series.
+    Next,
+    /// It takes the earliest of all, the first source's among equals: series of several sources.
+    Seek,
+}
+
+/// Appends the samples of `parts` to `column`, in order of time, one for each time.
+pub fn merge_columns(parts: &[Column], start: Start, column: &mut Column) {
+    match parts {
+        [] => {}
+        [part] => append(column, part, 0..part.len(), &mut 0, Known::Yes),
+        _ => Chain::new(parts, start).run(start, column),
+    }
+}
+
+/// Appends the samples of a series' chunks to `column`, of which each has samples from `range_of`'s first to its second
+/// value: chunks that overlap others are merged, the others cost nothing more. `decode` appends one chunk.
+///
+/// # Errors
+/// Those of `decode`; `column` then holds a part.
+pub fn decode_chunks<C, E>(
+    chunks: &mut [C],
+    range_of: impl Fn(&C) -> (i64, i64),
+    column: &mut Column,
+    mut decode: impl FnMut(&C, &mut Column) -> Result<(), E>,
+) -> Result<(), E> {
+    chunks.sort_by_key(|chunk| range_of(chunk).0);
+    let mut rest = &*chunks;
+    while let Some(first) = rest.first() {
+        let mut max_time = range_of(first).1;
+        let overlapping = 1 + rest[1..]
+            .iter()
+            .take_while(|chunk| {
+                let (min, max) = range_of(chunk);
+                let overlaps = min <= max_time;
+                max_time = max_time.max(max);
+                overlaps
+            })
+            .count();
+        let (group, later) = rest.split_at(overlapping);
+        rest = later;
+        if let [chunk] = group {
+            decode(chunk, column)?;
+            continue;
+        }
+        let mut parts = Vec::with_capacity(group.len());
+        for chunk in group {
+            let mut part = Column::default();
+            decode(chunk, &mut part)?;
+            parts.push(part);
+        }
+        merge_columns(&parts, Start::Next, column);
+    }
+    Ok(())
+}
+
+/// Whether a histogram's predecessor is that of its own source, so that what it says of resets holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Yes,
+    No,
+}
+
+/// Prometheus's chain of iterators over columns.
+struct Chain<'p> {
+    parts: &'p [Column],
+    /// Per part the next sample that was not read.
+    at: Vec<usize>,
+    /// Per part the next histogram.
+    histograms: Vec<usize>,
+    /// The parts that are not current and have samples left, as Go's `container/heap` orders them.
+    heap: Vec<usize>,
+}
+
+impl<'p> Chain<'p> {
+    fn new(parts: &'p [Column], start: Start) -> Self {
+        let mut chain = Self { parts, at: vec![0; parts.len()], histograms: vec![0; parts.len()], heap: Vec::with_capacity(parts.len()) };
+        let others = match start {
+            Start::Next => 1,
+            Start::Seek => 0,
+        };
+        for part in others..parts.len() {
+            if !parts[part].is_empty() {
+                chain.push(part);
+            }
+        }
+        chain
+    }
+
+    fn run(mut self, start: Start, column: &mut Column) {
+        let mut current = 0;
+        // A reader that seeks has no current source yet, as if the first one were exhausted.
+        let mut standing = start == Start::Next;
+        let mut last = None;
+        let mut known = Known::No;
+        loop {
+            let time = self.parts[current].times.get(self.at[current]).copied().filter(|_| standing);
+            if time.is_some() && time == last {
+                self.at[current] += 1;
+                continue;
+            }
+            let limit = self.heap.first().map(|top| self.time(*top));
+            let end = match (time, limit) {
+                (None, None) => return,
+                (Some(_), None) => self.parts[current].len(),
+                (Some(time), Some(limit)) if time < limit => run_end(&self.parts[current].times, self.at[current], limit),
+                _ => {
+                    if time.is_some() {
+                        self.push(current);
+                    }
+                    current = self.pop();
+                    (standing, known) = (true, Known::No);
+                    if Some(self.time(current)) == last {
+                        self.at[current] += 1;
+                        continue;
+                    }
+                    self.at[current] + 1
+                }
+            };
+            let part = &self.parts[current];
+            append(column, part, self.at[current]..end, &mut self.histograms[current], known);
+            known = Known::Yes;
+            last = Some(part.times[end - 1]);
+            self.at[current] = end;
+        }
+    }
+
+    fn time(&self, part: usize) -> i64 {
+        self.parts[part].times[self.at[part]]
+    }
+
+    fn less(&self, a: usize, b: usize) -> bool {
+        self.time(self.heap[a]) < self.time(self.heap[b])
+    }
+
+    fn push(&mut self, part: usize) {
+        self.heap.push(part);
+        let mut at = self.heap.len() - 1;
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if !self.less(at, parent) {
+                break;
+            }
+            self.heap.swap(at, parent);
+            at = parent;
+        }
+    }
+
+    /// Only called while the heap has a part.
+    fn pop(&mut self) -> usize {
+        let len = self.heap.len() - 1;
+        self.heap.swap(0, len);
+        let mut at = 0;
+        loop {
+            let left = 2 * at + 1;
+            if left >= len {
+                break;
+            }
+            let least = if left + 1 < len && self.less(left + 1, left) { left + 1 } else { left };
+            if !self.less(least, at) {
+                break;
+            }
+            self.heap.swap(at, least);
+            at = least;
+        }
+        self.heap.swap_remove(len)
+    }
+}
+
+/// The first index after `from` whose time is not below `limit`; that of `from` is.
+fn run_end(times: &[i64], from: usize, limit: i64) -> usize {
+    let (mut end, mut step) = (from + 1, 1);
+    while times.get(end + step - 1).is_some_and(|time| *time < limit) {
+        end += step;
+        step *= 2;
+    }
+    let upto = times.len().min(end + step);
+    end + times[end..upto].partition_point(|time| *time < limit)
+}
+
+/// Appends a run of a part's samples; `histogram` is the part's next histogram, none of those before it lies in a later run.
+fn append(column: &mut Column, part: &Column, run: std::ops::Range<usize>, histogram: &mut usize, first: Known) {
+    let before = column.times.len();
+    column.times.extend_from_slice(&part.times[run.clone()]);
+    column.values.extend_from_slice(&part.values[run.clone()]);
+    if !part.starts.is_empty() {
+        column.starts.resize(before, 0);
+        column.starts.extend_from_slice(&part.starts[run.clone()]);
+    } else if !column.starts.is_empty() {
+        column.starts.resize(column.times.len(), 0);
+    }
+    while let Some((index, value)) = part.histograms.get(*histogram) {
+        let index = *index as usize;
+        if index >= run.end {
+            break;
+        }
+        *histogram += 1;
+        if index < run.start {
+            continue;
+        }
+        let mut value = value.clone();
+        if index == run.start && first == Known::No {
+            forget_reset(&mut value);
+        }
+        let index = u32::try_from(before + index - run.start).expect("a column that fits in memory has fewer than 2^32 samples");
+        column.histograms.push((index, value));
+    }
+}
+
+fn forget_reset(histogram: &mut Arc<FloatHistogram>) {
+    if !matches!(histogram.reset_hint, ResetHint::Unknown | ResetHint::Gauge) {
+        Arc::make_mut(histogram).reset_hint = ResetHint::Unknown;
+    }
+}
+
+/// One series of several sources.
+pub struct MergedSeries(Vec<Box<dyn Series>>);
+
+impl MergedSeries {
+    /// From series with equal labels, at least one, which cost least if those with earlier samples come first.
+    pub fn new(sources: Vec<Box<dyn Series>>) -> Self {
+        assert!(!sources.is_empty(), "a series has at least one source");
+        Self(sources)
+    }
+}
+
+impl Series for MergedSeries {
+    fn labels(&self) -> &Labels {
+        self.0[0].labels()
+    }
+
+    fn decode(&self, range: Interval, column: &mut Column) -> Result<(), SelectError> {
+        let mut begins = Vec::with_capacity(self.0.len());
+        let mut overlap = false;
+        for source in &self.0 {
+            let at = column.len();
+            source.decode(range, column)?;
+            // Whatever the caller had in the column is earlier.
+            overlap |= !begins.is_empty() && 0 < at && at < column.len() && column.times[at] <= column.times[at - 1];
+            begins.push(at);
+        }
+        if overlap {
+            let mut parts: Vec<Column> = begins.iter().rev().map(|at| split_off(column, *at)).collect();
+            parts.reverse();
+            merge_columns(&parts, Start::Seek, column);
+        } else if self.0.len() > 1 && !column.histograms.is_empty() {
+            for at in begins {
+                let place = column.histograms.partition_point(|(index, _)| (*index as usize) < at);
+                if let Some((index, histogram)) = column.histograms.get_mut(place)
+                    && *index as usize == at
+                {
+                    forget_reset(histogram);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn samples_estimate(&self) -> usize {
+        self.0.iter().map(|source| source.samples_estimate()).sum()
+    }
+}
+
+/// Takes the samples from index `at` on out of a column.
+fn split_off(column: &mut Column, at: usize) -> Column {
+    let place = column.histograms.partition_point(|(index, _)| (*index as usize) < at);
+    let mut histograms = column.histograms.split_off(place);
+    let by = u32::try_from(at).expect("a column that fits in memory has fewer than 2^32 samples");
+    for (index, _) in &mut histograms {
+        *index -= by;
+    }
+    Column {
+        times: column.times.split_off(at),
+        values: column.values.split_off(at),
+        histograms,
+        starts: if column.starts.is_empty() { Vec::new() } else { column.starts.split_off(at) },
+    }
+}
+
+/// Joins the selections of several sources, the one with the earliest samples first. `sorted`: all are in label order, and
+/// so is the result. At most `limit` series (0 = all). Of one source nothing is touched.
+pub fn merge_selections(mut selections: Vec<Selection>, sorted: bool, limit: usize) -> Selection {
+    let mut warnings: Vec<String> = Vec::new();
+    for warning in selections.iter_mut().flat_map(|selection| selection.warnings.drain(..)) {
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+    selections.retain(|selection| !selection.series.is_empty());
+    let limit = if limit == 0 { usize::MAX } else { limit };
+    let series = match selections.len() {
+        0 | 1 => {
+            let mut series = selections.pop().unwrap_or_default().series;
+            series.truncate(limit);
+            series
+        }
+        _ if sorted => merge_sorted(selections, limit),
+        _ => merge_by_hash(selections, limit),
+    };
+    Selection { series, warnings }
+}
+
+/// A selection's next series, and those after it.
+struct Source {
+    next: Box<dyn Series>,
+    rest: std::vec::IntoIter<Box<dyn Series>>,
+    /// Which selection, as of equal labels the first's samples come first.
+    order: usize,
+}
+
+impl Ord for Source {
+    /// The greatest, which a heap yields first, is the first in label order.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        other.next.labels().cmp(self.next.labels()).then(other.order.cmp(&self.order))
+    }
+}
+
+impl PartialOrd for Source {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Source {}
+
+fn merge_sorted(selections: Vec<Selection>, limit: usize) -> Vec<Box<dyn Series>> {
+    let most = selections.iter().map(|selection| selection.series.len()).max().unwrap_or(0);
+    let mut heap: BinaryHeap<Source> = BinaryHeap::with_capacity(selections.len());
+    for (order, selection) in selections.into_iter().enumerate() {
+        let mut rest = selection.series.into_iter();
+        if let Some(next) = rest.next() {
+            heap.push(Source { next, rest, order });
+        }
+    }
+    let mut merged = Vec::with_capacity(most.min(limit));
+    while merged.len() < limit {
+        let Some(first) = take_first(&mut heap) else { break };
+        if heap.peek().is_none_or(|source| source.next.labels() != first.labels()) {
+            merged.push(first);
+            continue;
+        }
+        let mut same = vec![first];
+        while heap.peek().is_some_and(|source| source.next.labels() == same[0].labels()) {
+            same.extend(take_first(&mut heap));
+        }
+        merged.push(Box::new(MergedSeries::new(same)) as Box<dyn Series>);
+    }
+    merged
+}
+
+fn take_first(heap: &mut BinaryHeap<Source>) -> Option<Box<dyn Series>> {
+    let mut first = heap.peek_mut()?;
+    Some(match first.rest.next() {
+        Some(next) => std::mem::replace(&mut first.next, next),
+        None => PeekMut::pop(first).next,
+    })
+}
+
+fn merge_by_hash(selections: Vec<Selection>, limit: usize) -> Vec<Box<dyn Series>> {
+    let hasher = foldhash::fast::FixedState::default();
+    let mut places: hashbrown::HashTable<usize> = hashbrown::HashTable::new();
+    let mut merged: Vec<Vec<Box<dyn Series>>> = Vec::new();
+    for series in selections.into_iter().flat_map(|selection| selection.series) {
+        let hash_of = |series: &dyn Series| std::hash::BuildHasher::hash_one(&hasher, series.labels().as_bytes());
+        let hash = hash_of(&*series);
+        if let Some(place) = places.find(hash, |place| merged[*place][0].labels() == series.labels()) {
+            merged[*place].push(series);
+        } else if merged.len() < limit {
+            places.insert_unique(hash, merged.len(), |place| hash_of(&*merged[*place][0]));
+            merged.push(vec![series]);
+        }
+    }
+    let join = |mut same: Vec<Box<dyn Series>>| match same.len() {
+        1 => same.remove(0),
+        _ => Box::new(MergedSeries::new(same)) as Box<dyn Series>,
+    };
+    merged.into_iter().map(join).collect()
+}
+
+/// Joins the sorted names or values of several sources.
+pub fn merge_names(sources: Vec<Names>) -> Names {
+    let mut merged = Names::default();
+    let mut joined = 0;
+    for source in sources {
+        for warning in source.warnings {
+            if !merged.warnings.contains(&warning) {
+                merged.warnings.push(warning);
+            }
+        }
+        if !source.names.is_empty() {
+            joined += 1;
+            merged.names.extend(source.names);
+        }
+    }
+    if joined > 1 {
+        // Stable sorting finds the runs that are sorted and merges them.
+        merged.names.sort();
+        merged.names.dedup();
+    }
+    merged
+}
+
+#[cfg(test)]
+#[path = "merge_tests.rs"]
+mod tests;
