@@ -363,9 +363,6 @@ impl Flags {
             flags.given.push(flag.name);
             flags.values.insert(flag.name, given);
         }
-        if flags.text("storage.tsdb.wal-compression-type") == "zstd" && flags.bool("storage.tsdb.wal-compression") {
-            return Err(usage("--storage.tsdb.wal-compression-type=zstd is not supported yet; use snappy".into()));
-        }
         Ok(flags)
     }
 

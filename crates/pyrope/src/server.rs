@@ -231,6 +231,8 @@ fn open_store(flags: &Flags) -> Result<tsdb::Db, Refusal> {
     }
     if !flags.bool("storage.tsdb.wal-compression") {
         options.wal.compression = Compression::None;
+    } else if flags.text("storage.tsdb.wal-compression-type") == "zstd" {
+        options.wal.compression = Compression::Zstd;
     }
     match flags.duration("storage.tsdb.wal-fsync-interval").0.unsigned_abs() {
         0 => options.wal.durability = Durability::EachWrite,

@@ -29,7 +29,7 @@ fn main() {
             _ => next() as f64 / u64::MAX as f64,
         })
         .collect();
-    for compression in [Compression::Snappy, Compression::None] {
+    for compression in [Compression::Snappy, Compression::Zstd, Compression::None] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let options = Options { compression, ..Options::default() };
         let wal = Wal::create(Arc::new(RealFiles), folder.path(), options).expect("a log");

@@ -65,7 +65,7 @@ fn options(compression: Compression, durability: Durability) -> Options {
 
 #[test]
 fn records_come_back_from_many_segments() {
-    for compression in [Compression::None, Compression::Snappy] {
+    for compression in [Compression::None, Compression::Snappy, Compression::Zstd] {
         let disk = Disk::new();
         let wal = Wal::create(Arc::new(disk.clone()), folder(), options(compression, Durability::Interval)).unwrap();
         for number in 0..50 {
@@ -311,6 +311,7 @@ fn promtool_dump(data: &Path) -> Option<String> {
 
 #[test]
 fn prometheus_reads_what_we_write_and_what_we_repaired() {
+    // The Prometheus of old distributions does not know zstd.
     for compression in [Compression::None, Compression::Snappy] {
         let data = tempfile::tempdir().unwrap();
         let folder = data.path().join("wal");

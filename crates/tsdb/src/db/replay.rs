@@ -7,7 +7,7 @@
 
 use super::OpenError;
 use crate::head::Head;
-use crate::wal::read::{Damage, Fault, SegmentReader};
+use crate::wal::read::{Damage, SegmentReader};
 use crate::wal::record::{self, Kind, Malformed};
 use crate::wal::{repair as wal_repair, segment};
 use foldhash::fast::FixedState;
@@ -48,12 +48,6 @@ pub(super) fn replay(files: &dyn Files, dir: &Path, wal_dir: &Path, head: &Head)
         }
         match read {
             Ok(()) => {}
-            Err(damage) if damage.fault == Fault::Zstd => {
-                return Err(OpenError::Foreign {
-                    dir: dir.to_owned(),
-                    what: format!("zstd records in the log ({})", segment.path.display()),
-                });
-            }
             Err(damage) => {
                 tracing::warn!(component = "tsdb", err = %damage, "Encountered WAL read error, attempting repair");
                 replayed.damages.push(damage);

@@ -7,6 +7,7 @@
 //! - A run writes only to segments that it created.
 //! - [`Wal::wait`] returns `Ok` only when the record, and every record enqueued before it in the same segment, is in the file.
 
+mod compress;
 pub mod page;
 pub mod read;
 pub mod record;
@@ -14,5 +15,6 @@ pub mod repair;
 pub mod segment;
 mod writer;
 
+pub use compress::{Compression, RECORD_LEN_MAX};
 pub use segment::SegmentIndex;
-pub use writer::{Compression, Durability, Options, Records, Ticket, Wal};
+pub use writer::{Durability, Options, Records, Ticket, Wal};

@@ -6,10 +6,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::compress::Decompressor;
 use super::page::{FIRST, FRAGMENT_HEADER_LEN, FRAGMENT_MASK, FULL, LAST, MIDDLE, PAGE_END, PAGE_LEN, RESERVED_MASK, SNAPPY, ZSTD};
-
-/// Largest record after decompression: a batch of a hundred million samples is no batch of anybody's.
-pub const RECORD_LEN_MAX: usize = 1 << 30;
 
 /// A record and where it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +54,6 @@ pub enum Fault {
     Filling,
     /// The record does not decompress.
     Compression,
-    /// The record is compressed with zstd, which is not supported yet.
-    Zstd,
 }
 
 impl Fault {
@@ -77,7 +73,6 @@ impl fmt::Display for Fault {
             Self::Order(kind) => write!(f, "unexpected record fragment of type {kind}"),
             Self::Filling => f.write_str("unexpected non-zero byte in padded page"),
             Self::Compression => f.write_str("record does not decompress"),
-            Self::Zstd => f.write_str("record is compressed with zstd, which is not supported yet"),
         }
     }
 }
@@ -86,8 +81,7 @@ impl fmt::Display for Fault {
 #[derive(Default)]
 pub struct SegmentReader {
     joined: Vec<u8>,
-    plain: Vec<u8>,
-    snappy: snap::raw::Decoder,
+    decompressor: Decompressor,
 }
 
 impl SegmentReader {
@@ -143,33 +137,17 @@ impl SegmentReader {
             }
         };
         let bytes = match flags {
-            0 => data,
-            SNAPPY => {
-                let decompressed = decompress(&mut self.snappy, data, &mut self.plain);
-                cursor.offset = if decompressed.is_ok() { cursor.offset } else { offset };
-                decompressed?
-            }
-            _ => {
-                cursor.offset = offset;
-                return Err(Fault::Zstd);
-            }
+            0 => Ok(data),
+            SNAPPY => self.decompressor.snappy(data),
+            _ => self.decompressor.zstd(data),
         };
+        if bytes.is_err() {
+            cursor.offset = offset;
+        }
+        let bytes = bytes?;
         cursor.good_len = cursor.offset;
         Ok(Some(Record { offset: offset as u64, bytes }))
     }
-}
-
-fn decompress<'a>(snappy: &mut snap::raw::Decoder, data: &[u8], plain: &'a mut Vec<u8>) -> Result<&'a [u8], Fault> {
-    // The length is the data's own claim: snappy does not shrink below a 21st, so a larger claim is false.
-    let len = snap::raw::decompress_len(data).map_err(|_| Fault::Compression)?;
-    if len > RECORD_LEN_MAX || len / 64 > data.len() {
-        return Err(Fault::Compression);
-    }
-    if plain.len() < len {
-        plain.resize(len, 0);
-    }
-    let len = snappy.decompress(data, &mut plain[..len]).map_err(|_| Fault::Compression)?;
-    Ok(&plain[..len])
 }
 
 struct Cursor<'a> {

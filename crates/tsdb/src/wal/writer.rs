@@ -17,6 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use world::{File, Files};
 
+use super::compress::{Compression, Compressor};
 use super::page;
 use super::segment::{self, SegmentIndex};
 
@@ -42,15 +43,6 @@ impl Default for Options {
             pending_bytes_max: 64 << 20,
         }
     }
-}
-
-/// How records are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// Snappy blocks; a record that would not shrink is stored plain.
-    Snappy,
 }
 
 /// What an acknowledgement means.
@@ -192,7 +184,7 @@ enum Output {
 
 thread_local! {
     /// Compression's table and target: once a thread, as records outnumber threads.
-    static SCRATCH: RefCell<(snap::raw::Encoder, Pending)> = RefCell::new((snap::raw::Encoder::new(), Pending::default()));
+    static SCRATCH: RefCell<(Compressor, Pending)> = RefCell::new((Compressor::new(), Pending::default()));
 }
 
 impl Wal {
@@ -235,10 +227,10 @@ impl Wal {
     /// Puts records into the queue, in the order of the calls. They are written when somebody waits for a ticket, or
     /// syncs, or the queue is full.
     pub fn enqueue(&self, records: &Records) -> Ticket {
-        SCRATCH.with_borrow_mut(|(snappy, scratch)| {
+        SCRATCH.with_borrow_mut(|(compressor, scratch)| {
             scratch.clear();
             for record in records.iter() {
-                scratch.add(snappy, self.options.compression, record);
+                scratch.add(compressor, self.options.compression, record);
             }
             let mut state = self.lock();
             while !state.pending.bytes.is_empty() && state.pending.bytes.len() + scratch.bytes.len() > self.options.pending_bytes_max {
@@ -446,21 +438,9 @@ impl Pending {
         self.records.clear();
     }
 
-    fn add(&mut self, snappy: &mut snap::raw::Encoder, compression: Compression, record: &[u8]) {
-        let start = self.bytes.len();
-        if compression == Compression::Snappy {
-            self.bytes.resize(start + snap::raw::max_compress_len(record.len()), 0);
-            if let Ok(len) = snappy.compress(record, &mut self.bytes[start..])
-                && len < record.len()
-            {
-                self.bytes.truncate(start + len);
-                self.records.push(PendingRecord { end: self.bytes.len(), flags: page::SNAPPY });
-                return;
-            }
-            self.bytes.truncate(start);
-        }
-        self.bytes.extend_from_slice(record);
-        self.records.push(PendingRecord { end: self.bytes.len(), flags: 0 });
+    fn add(&mut self, compressor: &mut Compressor, compression: Compression, record: &[u8]) {
+        let flags = compressor.put(compression, record, &mut self.bytes);
+        self.records.push(PendingRecord { end: self.bytes.len(), flags });
     }
 
     fn append(&mut self, other: &Self) {
