@@ -28,6 +28,7 @@
 mod cardinality;
 mod commit;
 pub mod index;
+pub mod mapped;
 pub mod matching;
 pub mod postings;
 mod rank;
