@@ -30,6 +30,7 @@ mod commit;
 pub mod index;
 pub mod mapped;
 pub mod matching;
+pub mod ooo;
 pub mod postings;
 mod rank;
 pub mod select;
