@@ -5,6 +5,10 @@
 
 pub mod source;
 
+mod chain;
+pub mod run;
+mod series;
+
 pub mod plan;
 pub mod reload;
 pub mod retention;

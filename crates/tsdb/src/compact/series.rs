@@ -1,0 +1,296 @@
+//! One series of a new block: its chunks from all sources, without what is deleted or outside the block's time, in order.
+//!
+//! Most chunks go through as they are. Those that overlap are merged; those of which samples are left out, and floats that are to
+//! be packed anew, are decoded and encoded again.
+//!
+//! # Invariants
+//! - Chunks out of here are in order of time and do not overlap; none is empty.
+//! - Start timestamps are kept, whatever encoding was asked for.
+
+use super::chain;
+use super::source::{SourceChunk, SourceSeries};
+use crate::block::ChunkIn;
+use crate::chunk::{self, Corrupt, EncodeOptions, Encoding, Sample};
+use crate::db::FloatEncoding;
+
+/// The most samples of a chunk that is encoded anew.
+const SAMPLES_MAX: u16 = 480;
+/// A chunk that is encoded anew has no more bytes, or but few.
+const BYTES_MAX: usize = 1_024;
+
+/// What becomes of floats that could stay as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Floats {
+    /// Chunks are kept, but for those of another encoding than this.
+    Keep(FloatEncoding),
+    /// Consecutive chunks are packed into fewer, of this encoding: for sources that keep them short, as the head does.
+    Pack(FloatEncoding),
+}
+
+impl Floats {
+    fn encoding(self) -> FloatEncoding {
+        let (Self::Keep(encoding) | Self::Pack(encoding)) = self;
+        encoding
+    }
+}
+
+/// Builds one series after another; keeps its buffers.
+pub(super) struct Builder {
+    floats: Floats,
+    /// First and last instant of the block, both included.
+    range: (i64, i64),
+    made: Vec<Made>,
+    bytes: Vec<u8>,
+    times: Vec<i64>,
+    values: Vec<f64>,
+}
+
+/// A chunk of the new block.
+struct Made {
+    min_time: i64,
+    max_time: i64,
+    encoding: Encoding,
+    bytes: Bytes,
+}
+
+enum Bytes {
+    /// Those of a source's chunk.
+    Kept { source: usize, chunk: SourceChunk },
+    /// In [`Builder::bytes`].
+    New { offset: usize, len: usize },
+}
+
+/// A chunk of a source, and whether all of it goes into the block.
+#[derive(Clone, Copy)]
+struct Piece {
+    source: usize,
+    chunk: SourceChunk,
+    whole: bool,
+}
+
+impl Builder {
+    /// For a block of `[min_time, max_time)`.
+    pub(super) fn new(min_time: i64, max_time: i64, floats: Floats) -> Self {
+        let range = (min_time, max_time.saturating_sub(1));
+        Self { floats, range, made: Vec::new(), bytes: Vec::new(), times: Vec::new(), values: Vec::new() }
+    }
+
+    /// The chunks of the series that all of `sources` have; none if no sample is left.
+    ///
+    /// # Errors
+    /// When a chunk that must be decoded does not.
+    pub(super) fn build<'s>(&'s mut self, sources: &[&'s SourceSeries]) -> Result<Vec<ChunkIn<'s>>, Corrupt> {
+        self.made.clear();
+        self.bytes.clear();
+        let pieces = self.pieces(sources);
+        let mut rest = pieces.as_slice();
+        while let Some(first) = rest.first() {
+            let end = overlapping(rest);
+            let packable = match self.floats {
+                Floats::Pack(_) if is_float(first) => run_of_floats(rest),
+                Floats::Pack(_) | Floats::Keep(_) => 0,
+            };
+            let taken = if packable > 1 {
+                self.pack(&rest[..packable], sources)?;
+                packable
+            } else if end > 1 {
+                self.merge(&rest[..end], sources)?;
+                end
+            } else {
+                self.single(*first, sources)?;
+                1
+            };
+            rest = &rest[taken..];
+        }
+        let bytes = &self.bytes;
+        let chunk = |made: &Made| ChunkIn {
+            min_time: made.min_time,
+            max_time: made.max_time,
+            encoding: made.encoding,
+            bytes: match made.bytes {
+                Bytes::Kept { source, ref chunk } => sources[source].bytes(chunk),
+                Bytes::New { offset, len } => &bytes[offset..offset + len],
+            },
+        };
+        Ok(self.made.iter().map(chunk).collect())
+    }
+
+    /// Chunks that have samples for the block, in the order of their first ones, repeated ones once.
+    fn pieces(&self, sources: &[&SourceSeries]) -> Vec<Piece> {
+        let (first, last) = self.range;
+        let mut pieces = Vec::new();
+        for (source, series) in sources.iter().enumerate() {
+            for chunk in series.chunks() {
+                let inside = chunk.max_time >= first && chunk.min_time <= last;
+                if !inside || series.deleted().covers_all(chunk.min_time, chunk.max_time) {
+                    continue;
+                }
+                let clipped = chunk.min_time < first || chunk.max_time > last;
+                let whole = !clipped && !series.deleted().overlaps(chunk.min_time, chunk.max_time);
+                pieces.push(Piece { source, chunk: *chunk, whole });
+            }
+        }
+        pieces.sort_by_key(|piece| (piece.chunk.min_time, piece.chunk.max_time));
+        pieces.dedup_by(|b, a| {
+            let key = |piece: &Piece| (piece.whole, piece.chunk.min_time, piece.chunk.max_time, piece.chunk.encoding);
+            a.whole && key(a) == key(b) && bytes_of(a, sources) == bytes_of(b, sources)
+        });
+        pieces
+    }
+
+    /// A chunk that overlaps no other.
+    fn single(&mut self, piece: Piece, sources: &[&SourceSeries]) -> Result<(), Corrupt> {
+        let chunk = piece.chunk;
+        let keep = match chunk.encoding {
+            Encoding::Xor => self.floats == Floats::Keep(FloatEncoding::Xor),
+            Encoding::Xor2 => self.floats.encoding() == FloatEncoding::Xor2,
+            Encoding::Histogram | Encoding::FloatHistogram | Encoding::HistogramSt | Encoding::FloatHistogramSt => true,
+        };
+        if keep && piece.whole {
+            let bytes = Bytes::Kept { source: piece.source, chunk };
+            self.made.push(Made { min_time: chunk.min_time, max_time: chunk.max_time, encoding: chunk.encoding, bytes });
+            return Ok(());
+        }
+        if chunk.encoding == Encoding::Xor && self.floats.encoding() == FloatEncoding::Xor {
+            return self.pack(&[piece], sources);
+        }
+        let samples = self.samples(piece, sources)?;
+        self.encode(&samples);
+        Ok(())
+    }
+
+    /// Chunks that overlap.
+    fn merge(&mut self, pieces: &[Piece], sources: &[&SourceSeries]) -> Result<(), Corrupt> {
+        let chunks = pieces.iter().map(|piece| self.samples(*piece, sources)).collect::<Result<Vec<_>, _>>()?;
+        self.encode(&chain::merge(chunks));
+        Ok(())
+    }
+
+    /// Chunks of floats that follow each other.
+    fn pack(&mut self, pieces: &[Piece], sources: &[&SourceSeries]) -> Result<(), Corrupt> {
+        let plain = pieces.iter().all(|piece| piece.chunk.encoding == Encoding::Xor) && self.floats.encoding() == FloatEncoding::Xor;
+        if !plain {
+            let mut samples = Vec::new();
+            for piece in pieces {
+                samples.extend(self.samples(*piece, sources)?);
+            }
+            self.encode(&samples);
+            return Ok(());
+        }
+        self.times.clear();
+        self.values.clear();
+        for piece in pieces {
+            let from = self.times.len();
+            chunk::xor::decode(bytes_of(piece, sources), self.range.0..=self.range.1, &mut self.times, &mut self.values)?;
+            if !piece.whole {
+                self.drop_deleted(from, sources[piece.source]);
+            }
+        }
+        self.pack_floats();
+        Ok(())
+    }
+
+    /// Drops deleted ones of the buffered floats from index `from` on.
+    fn drop_deleted(&mut self, from: usize, series: &SourceSeries) {
+        let mut kept = from;
+        for i in from..self.times.len() {
+            if !series.deleted().covers(self.times[i]) {
+                self.times[kept] = self.times[i];
+                self.values[kept] = self.values[i];
+                kept += 1;
+            }
+        }
+        self.times.truncate(kept);
+        self.values.truncate(kept);
+    }
+
+    /// The samples of a chunk that belong into the block.
+    fn samples(&self, piece: Piece, sources: &[&SourceSeries]) -> Result<Vec<Sample>, Corrupt> {
+        let deleted = sources[piece.source].deleted();
+        let mut samples = Vec::new();
+        chunk::samples(piece.chunk.encoding, bytes_of(&piece, sources), |sample| {
+            let inside = self.range.0 <= sample.time && sample.time <= self.range.1;
+            if piece.whole || (inside && !deleted.covers(sample.time)) {
+                samples.push(sample);
+            }
+        })?;
+        Ok(samples)
+    }
+
+    fn encode(&mut self, samples: &[Sample]) {
+        let options = EncodeOptions {
+            float: self.floats.encoding(),
+            float_starts: true,
+            histogram_starts: true,
+            samples_max: SAMPLES_MAX,
+            bytes_max: BYTES_MAX,
+        };
+        for encoded in chunk::encode(samples, &options) {
+            self.push_new(encoded.min_time, encoded.max_time, encoded.encoding, &encoded.bytes);
+        }
+    }
+
+    /// The buffered floats as XOR chunks.
+    fn pack_floats(&mut self) {
+        let mut packed = Vec::with_capacity(BYTES_MAX);
+        let mut start = 0;
+        while start < self.times.len() {
+            let mut appender = chunk::xor::XorAppender::start(&mut packed);
+            let mut end = start;
+            while end < self.times.len() && appender.sample_count() < SAMPLES_MAX && packed.len() + SAMPLE_BYTES_MAX <= BYTES_MAX {
+                appender.append(&mut packed, self.times[end], self.values[end]);
+                end += 1;
+            }
+            self.push_new(self.times[start], self.times[end - 1], Encoding::Xor, &packed);
+            start = end;
+        }
+    }
+
+    fn push_new(&mut self, min_time: i64, max_time: i64, encoding: Encoding, bytes: &[u8]) {
+        let offset = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.made.push(Made { min_time, max_time, encoding, bytes: Bytes::New { offset, len: bytes.len() } });
+    }
+}
+
+/// A sample takes no more bytes in an XOR chunk: 68 bits of time, 2 + 5 + 6 + 64 bits of value, and those of a begun byte.
+const SAMPLE_BYTES_MAX: usize = (68 + 77 + 7) / 8;
+
+fn bytes_of<'s>(piece: &Piece, sources: &[&'s SourceSeries]) -> &'s [u8] {
+    sources[piece.source].bytes(&piece.chunk)
+}
+
+fn is_float(piece: &Piece) -> bool {
+    matches!(piece.chunk.encoding, Encoding::Xor | Encoding::Xor2)
+}
+
+/// How many of the first pieces overlap, directly or through others; at least one.
+fn overlapping(pieces: &[Piece]) -> usize {
+    let mut end_time = i64::MIN;
+    pieces
+        .iter()
+        .enumerate()
+        .position(|(i, piece)| {
+            let apart = i > 0 && piece.chunk.min_time > end_time;
+            end_time = end_time.max(piece.chunk.max_time);
+            apart
+        })
+        .unwrap_or(pieces.len())
+}
+
+/// How many of the first pieces are floats and overlap neither each other nor the one after.
+fn run_of_floats(pieces: &[Piece]) -> usize {
+    let mut count = 0;
+    while let [piece, rest @ ..] = &pieces[count..] {
+        let overlaps_next = rest.first().is_some_and(|next| next.chunk.min_time <= piece.chunk.max_time);
+        if !is_float(piece) || overlaps_next {
+            break;
+        }
+        count += 1;
+    }
+    count
+}
+
+#[cfg(test)]
+#[path = "series_tests.rs"]
+mod tests;
