@@ -2,7 +2,23 @@
 //!
 //! Where buckets lie seldom changes from one sample of a series to the next, so spans and bounds are shared between them.
 
+mod bounds;
+mod check;
+mod resolution;
+
+pub use bounds::Bucket;
+pub use check::HistogramError;
+
 use std::sync::Arc;
+
+/// The coarsest exponential schema.
+pub const SCHEMA_MIN: i32 = -4;
+/// The finest exponential schema in use.
+pub const SCHEMA_MAX: i32 = 8;
+/// The finest schema that senders may use; it is reduced to [`SCHEMA_MAX`].
+pub const SCHEMA_MAX_RESERVED: i32 = 52;
+/// The schema of custom buckets.
+pub const SCHEMA_CUSTOM: i32 = -53;
 
 /// A run of consecutive buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
