@@ -253,8 +253,8 @@ impl Builder {
     }
 }
 
-/// A sample takes no more bytes in an XOR chunk: 68 bits of time, 2 + 5 + 6 + 64 bits of value, and those of a begun byte.
-const SAMPLE_BYTES_MAX: usize = (68 + 77 + 7) / 8;
+/// A sample takes no more bytes in an XOR chunk: 68 bits of time, 2 + 5 + 6 + 64 of value; or the first, whole bytes of up to 10 + 8.
+const SAMPLE_BYTES_MAX: usize = (68_usize + 77).div_ceil(8);
 
 fn bytes_of<'s>(piece: &Piece, sources: &[&'s SourceSeries]) -> &'s [u8] {
     sources[piece.source].bytes(&piece.chunk)

@@ -91,7 +91,7 @@ fn the_heads_short_chunks_are_packed() {
 fn a_packed_chunk_has_bounded_bytes() {
     let noise: Vec<Sampled> =
         (0..2_000u64).map(|i| (i as i64 * 1_000 + (i * i % 997) as i64, i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11)).collect();
-    let a = series(&[noise.clone()], &[]);
+    let a = series(std::slice::from_ref(&noise), &[]);
     let mut builder = Builder::new(0, i64::MAX, PACK);
     let chunks = builder.build(&[&a]).unwrap();
     assert!(chunks.iter().all(|chunk| chunk.bytes.len() <= BYTES_MAX));
