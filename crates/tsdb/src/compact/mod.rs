@@ -6,12 +6,15 @@
 pub mod source;
 
 mod chain;
+pub mod read;
 pub mod run;
 mod series;
 
 pub mod plan;
 pub mod reload;
 pub mod retention;
+
+pub use run::CompactError;
 
 use crate::block::Meta;
 use crate::block::meta::{HINT_OUT_OF_ORDER, HINT_SELECTED_SERIES, HINT_STALE_SERIES};

@@ -10,8 +10,9 @@
 //! One series of each source is in memory at a time, and the block's writer streams; so memory is bounded by the widest series,
 //! not by the size of the blocks.
 
+use super::read::Merged;
 use super::series::Builder;
-use super::source::{SeriesSource, SourceError, SourceSeries};
+use super::source::{SeriesSource, SourceError};
 use super::{Origin, series};
 use crate::block::{BlockError, BlockOptions, BlockWriter, Compaction, Meta, MetaSeed, Parent};
 use crate::chunk::Corrupt;
@@ -82,29 +83,16 @@ pub fn run(
     let mut writer = BlockWriter::create(files, data_dir, &options, symbols)?;
     let mut builder = Builder::new(target.min_time, target.max_time, target.floats);
 
-    let mut heads = Vec::with_capacity(sources.len());
-    for source in sources {
-        let mut series = SourceSeries::new();
-        if source.next(&mut series)? {
-            heads.push((source, series));
-        }
-    }
-    while let Some(labels) = heads.iter().map(|(_, series)| series.labels()).min().cloned() {
+    let mut merged = Merged::begin(sources)?;
+    while merged.advance()? {
         if cancel.load(Ordering::Relaxed) {
             return Err(CompactError::Cancelled);
         }
-        let same: Vec<&SourceSeries> = heads.iter().map(|(_, series)| series).filter(|series| *series.labels() == labels).collect();
+        let labels = merged.labels();
+        let same = merged.same();
         let chunks = builder.build(&same).map_err(|error| CompactError::Chunk { labels: labels.clone(), error })?;
         if !chunks.is_empty() {
-            writer.add_series(&labels, &chunks)?;
-        }
-        let mut i = 0;
-        while let Some((source, series)) = heads.get_mut(i) {
-            if *series.labels() == labels && !source.next(series)? {
-                heads.remove(i);
-            } else {
-                i += 1;
-            }
+            writer.add_series(labels, &chunks)?;
         }
     }
     let seed = MetaSeed { min_time: target.min_time, max_time: target.max_time, compaction: target.compaction, ..MetaSeed::default() };

@@ -12,6 +12,7 @@ use super::source::{SourceChunk, SourceSeries};
 use crate::block::ChunkIn;
 use crate::chunk::{self, Corrupt, EncodeOptions, Encoding, Sample};
 use crate::db::FloatEncoding;
+use storage::Interval;
 
 /// The most samples of a chunk that is encoded anew.
 const SAMPLES_MAX: u16 = 480;
@@ -73,6 +74,27 @@ impl Builder {
     pub(super) fn new(min_time: i64, max_time: i64, floats: Floats) -> Self {
         let range = (min_time, max_time.saturating_sub(1));
         Self { floats, range, made: Vec::new(), bytes: Vec::new(), times: Vec::new(), values: Vec::new() }
+    }
+
+    /// To read samples only.
+    pub(super) fn reading(range: Interval) -> Self {
+        Self { range: (range.start.0, range.end.0), ..Self::new(0, 0, Floats::Keep(FloatEncoding::Xor)) }
+    }
+
+    /// The samples of the series that all of `sources` have.
+    ///
+    /// # Errors
+    /// When a chunk does not decode.
+    pub(super) fn samples_of(&self, sources: &[&SourceSeries]) -> Result<Vec<Sample>, Corrupt> {
+        let pieces = self.pieces(sources);
+        let mut samples = Vec::new();
+        let mut rest = pieces.as_slice();
+        while !rest.is_empty() {
+            let (pieces, after) = rest.split_at(overlapping(rest));
+            samples.append(&mut self.merged(pieces, sources)?);
+            rest = after;
+        }
+        Ok(samples)
     }
 
     /// The chunks of the series that all of `sources` have; none if no sample is left.
@@ -161,9 +183,16 @@ impl Builder {
 
     /// Chunks that overlap.
     fn merge(&mut self, pieces: &[Piece], sources: &[&SourceSeries]) -> Result<(), Corrupt> {
-        let chunks = pieces.iter().map(|piece| self.samples(*piece, sources)).collect::<Result<Vec<_>, _>>()?;
-        self.encode(&chain::merge(chunks));
+        let samples = self.merged(pieces, sources)?;
+        self.encode(&samples);
         Ok(())
+    }
+
+    fn merged(&self, pieces: &[Piece], sources: &[&SourceSeries]) -> Result<Vec<Sample>, Corrupt> {
+        if let [piece] = pieces {
+            return self.samples(*piece, sources);
+        }
+        Ok(chain::merge(pieces.iter().map(|piece| self.samples(*piece, sources)).collect::<Result<_, _>>()?))
     }
 
     /// Chunks of floats that follow each other.
