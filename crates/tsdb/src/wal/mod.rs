@@ -1,12 +1,14 @@
 //! The write-ahead log: segments of records in Prometheus's format, written before a sample becomes visible.
 //!
 //! [`record`] says what a record means, [`page`] how records lie in a segment's pages, [`segment`] how segments are named,
-//! [`read`] reads them, [`repair`] makes a damaged one readable for Prometheus, and [`Wal`] is the only writer.
+//! [`read`] reads them, [`repair`] makes a damaged one readable for Prometheus, [`checkpoint`] replaces old ones, and [`Wal`] is
+//! the only writer. The log of out-of-order samples, `wbl/`, is the same over another folder.
 //!
 //! # Invariants
 //! - A run writes only to segments that it created.
 //! - [`Wal::wait`] returns `Ok` only when the record, and every record enqueued before it in the same segment, is in the file.
 
+pub mod checkpoint;
 mod compress;
 pub mod page;
 pub mod read;

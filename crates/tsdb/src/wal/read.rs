@@ -95,13 +95,30 @@ impl SegmentReader {
     /// # Errors
     /// The [`Damage`] after which nothing can be read, when all whole records before it have been visited.
     pub fn each(&mut self, path: &Path, segment: &[u8], mut visit: impl FnMut(Record<'_>)) -> Result<(), Damage> {
+        self.try_each(path, segment, |record| {
+            visit(record);
+            Ok(())
+        })
+    }
+
+    /// As [`SegmentReader::each`], until `visit` fails.
+    ///
+    /// # Errors
+    /// What `visit` answered, or the [`Damage`].
+    pub fn try_each<E: From<Damage>>(
+        &mut self,
+        path: &Path,
+        segment: &[u8],
+        mut visit: impl FnMut(Record<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut cursor = Cursor { segment, offset: 0, good_len: 0 };
         loop {
             match self.next(&mut cursor) {
-                Ok(Some(record)) => visit(record),
+                Ok(Some(record)) => visit(record)?,
                 Ok(None) => return Ok(()),
                 Err(fault) => {
-                    return Err(Damage { path: path.to_owned(), offset: cursor.offset as u64, good_len: cursor.good_len as u64, fault });
+                    let (offset, good_len) = (cursor.offset as u64, cursor.good_len as u64);
+                    return Err(Damage { path: path.to_owned(), offset, good_len, fault }.into());
                 }
             }
         }

@@ -19,7 +19,7 @@ impl SegmentIndex {
 /// What a log's folder holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// The segments in order, without gaps.
+    /// The segments in order, without gaps but among those that a checkpoint stands for.
     pub segments: Vec<Segment>,
     /// The checkpoints in order: each stands for the segments up to the one it names.
     pub checkpoints: Vec<Checkpoint>,
@@ -85,16 +85,25 @@ pub fn list(files: &dyn Files, folder: &Path) -> Result<Layout, ListError> {
     }
     layout.segments.sort_by_key(|segment| segment.index);
     layout.checkpoints.sort_by_key(|checkpoint| checkpoint.last);
-    for pair in layout.segments.windows(2) {
-        let missing = SegmentIndex(pair[0].index.0.saturating_add(1));
-        if pair[1].index != missing {
-            return Err(ListError::Gap { folder: folder.to_owned(), missing });
+    // Segments that a checkpoint stands for are deleted in any order when the power fails.
+    let mut expected = layout.checkpoints.last().map(|checkpoint| checkpoint.last.0.saturating_add(1));
+    for segment in layout.after_checkpoint() {
+        if let Some(missing) = expected.filter(|expected| *expected != segment.index.0) {
+            return Err(ListError::Gap { folder: folder.to_owned(), missing: SegmentIndex(missing) });
         }
+        expected = segment.index.0.checked_add(1);
     }
     Ok(layout)
 }
 
 impl Layout {
+    /// The segments that no checkpoint stands for.
+    pub fn after_checkpoint(&self) -> &[Segment] {
+        let last = self.checkpoints.last().map(|checkpoint| checkpoint.last);
+        let first = self.segments.partition_point(|segment| last.is_some_and(|last| segment.index <= last));
+        &self.segments[first..]
+    }
+
     /// The number that a new segment gets: above every segment's and every checkpoint's.
     pub fn next_index(&self) -> SegmentIndex {
         let segment = self.segments.last().map(|segment| segment.index);
@@ -103,8 +112,53 @@ impl Layout {
     }
 }
 
+/// Deletes a log's segments below `before`, oldest first; answers how many. Other files stay.
+///
+/// # Errors
+/// The operating system's; older ones may be deleted.
+pub fn remove_before(files: &dyn Files, folder: &Path, before: SegmentIndex) -> io::Result<usize> {
+    let mut segments: Vec<_> =
+        files.list(folder)?.into_iter().filter_map(|path| Some((number(path.file_name()?.to_str()?)?, path))).collect();
+    segments.retain(|(index, _)| *index < before);
+    segments.sort();
+    for (_, path) in &segments {
+        files.remove(path)?;
+    }
+    if !segments.is_empty() {
+        files.sync_folder(folder)?;
+    }
+    Ok(segments.len())
+}
+
+/// Bytes of all segments in a log's folder and of its checkpoints.
+///
+/// # Errors
+/// The operating system's, but for what is deleted meanwhile.
+pub fn size_bytes(files: &dyn Files, folder: &Path) -> io::Result<u64> {
+    let mut sum = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for path in unless_gone(files.list(&folder))? {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            if name.starts_with(CHECKPOINT_PREFIX) {
+                folders.push(path);
+            } else if number(name).is_some() {
+                sum += unless_gone(files.len(&path))?;
+            }
+        }
+    }
+    Ok(sum)
+}
+
+fn unless_gone<T: Default>(found: io::Result<T>) -> io::Result<T> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+        other => other,
+    }
+}
+
 /// Checkpoints are folders of segments: this and the number of the last segment they stand for.
-const CHECKPOINT_PREFIX: &str = "checkpoint.";
+pub(super) const CHECKPOINT_PREFIX: &str = "checkpoint.";
 
 fn number(name: &str) -> Option<SegmentIndex> {
     let digits = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());

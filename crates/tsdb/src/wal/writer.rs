@@ -15,8 +15,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use storage::SeriesRef;
 use world::{File, Files};
 
+use super::checkpoint::{self, CheckpointError};
 use super::compress::{Compression, Compressor};
 use super::page;
 use super::segment::{self, SegmentIndex};
@@ -77,6 +79,11 @@ impl Records {
             self.ends.push(self.bytes.len());
         }
         answer
+    }
+
+    /// Bytes of all records.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Forgets the records, keeps the buffer.
@@ -294,6 +301,69 @@ impl Wal {
         group.outcome.get().map_or(Ok(()), |outcome| outcome.as_ref().copied().map_err(Failure::error))
     }
 
+    /// Writes what is pending and begins a new segment, unless the one being written is empty; answers its number. Records
+    /// that were enqueued before this call lie in segments below it, or their tickets fail.
+    ///
+    /// # Errors
+    /// The operating system's; the log stays usable, and its segment may be the old or a new one.
+    pub fn begin_segment(&self) -> io::Result<SegmentIndex> {
+        let mut state = self.lock();
+        let group = state.group.clone();
+        while !state.pending.records.is_empty() && group.outcome.get().is_none() {
+            state = self.lead_or_wait(state);
+        }
+        let mut writer = loop {
+            match state.writer.take() {
+                Some(writer) => break writer,
+                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        };
+        let sync_failed = state.sync_failures != state.sync_failures_overcome;
+        drop(state);
+
+        let mut finished = Vec::new();
+        let begun = writer.begin_segment(self, sync_failed, &mut finished);
+        let index = writer.index;
+        let mut state = self.lock();
+        state.unsynced.extend(finished);
+        state.segment = index;
+        state.writer = Some(writer);
+        self.changed.notify_all();
+        begun.map(|()| index)
+    }
+
+    /// Deletes segments below `before`, but never the one being written; answers how many. Checkpoints stay.
+    ///
+    /// # Errors
+    /// The operating system's; older segments may be deleted.
+    pub fn truncate_before(&self, before: SegmentIndex) -> io::Result<usize> {
+        segment::remove_before(&*self.files, &self.folder, before.min(self.segment()))
+    }
+
+    /// Replaces old segments, which must be below the one being written, by a checkpoint that is compressed as the log is:
+    /// see [`checkpoint::write`].
+    ///
+    /// # Errors
+    /// [`CheckpointError`]; the log stays as it was.
+    pub fn checkpoint(
+        &self,
+        request: &checkpoint::Request,
+        keep: impl FnMut(SeriesRef) -> bool,
+    ) -> Result<checkpoint::Stats, CheckpointError> {
+        if request.last >= self.segment() {
+            return Err(CheckpointError::Range { last: request.last });
+        }
+        checkpoint::write(&self.files, &self.folder, &self.options, request, keep)
+    }
+
+    /// Bytes of all segments and checkpoints in the log's folder.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn size_bytes(&self) -> io::Result<u64> {
+        segment::size_bytes(&*self.files, &self.folder)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -385,6 +455,17 @@ impl Writer {
             Err(ref error) => self.output = Output::Damaged { full_disk: is_full(error) },
         }
         written
+    }
+
+    /// Begins a new segment, if this one has anything in it.
+    fn begin_segment(&mut self, wal: &Wal, sync_failed: bool, finished: &mut Vec<Arc<dyn File>>) -> io::Result<()> {
+        if sync_failed {
+            self.output = Output::Damaged { full_disk: false };
+        }
+        if let Output::Damaged { full_disk } = self.output {
+            self.recover(wal, full_disk)?;
+        }
+        if self.good_len > 0 { self.roll(wal, finished) } else { Ok(()) }
     }
 
     /// Fills up the last page and begins the next segment.

@@ -20,10 +20,22 @@ pub enum Layout {
 }
 
 /// A histogram that a record can hold.
-pub trait Buckets: Default + body::Body {}
+pub trait Buckets: Default + body::Body {
+    /// Whether its buckets' bounds are listed with it.
+    fn has_custom_buckets(&self) -> bool;
+}
 
-impl Buckets for Histogram {}
-impl Buckets for FloatHistogram {}
+impl Buckets for Histogram {
+    fn has_custom_buckets(&self) -> bool {
+        self.schema == CUSTOM_BUCKETS_SCHEMA
+    }
+}
+
+impl Buckets for FloatHistogram {
+    fn has_custom_buckets(&self) -> bool {
+        self.schema == CUSTOM_BUCKETS_SCHEMA
+    }
+}
 
 /// Writes one record of histograms into a buffer. Nothing is written before the first push.
 pub struct HistogramsEncoder<'a> {

@@ -55,6 +55,11 @@ impl<'a> MetadataEncoder<'a> {
         Self { to, begun: false }
     }
 
+    /// Bytes in the buffer, what was in it before included.
+    pub(crate) fn len(&self) -> usize {
+        self.to.len()
+    }
+
     /// Adds the metadata of a series, which replaces what earlier records said.
     pub fn push(&mut self, series: SeriesRef, metric_type: MetricType, unit: &str, help: &str) {
         if !self.begun {
