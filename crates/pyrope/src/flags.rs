@@ -95,8 +95,8 @@ const FLAGS: &[Flag] = &[
     flag(
         "web.remote-write-receiver.accepted-protobuf-messages",
         List,
-        "prometheus.WriteRequest",
-        Warns("only prometheus.WriteRequest (remote write 1.0) is accepted yet"),
+        "prometheus.WriteRequest,io.prometheus.write.v2.Request",
+        Works,
         "List of the remote write protobuf messages to accept when receiving the remote writes.",
     ),
     flag("web.enable-otlp-receiver", Bool, "false", Refused, "Enable API endpoint accepting OTLP write requests."),

@@ -68,6 +68,8 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
         Refusal::Config
     })?;
 
+    let receiver_options = receiver_options(flags)?;
+
     let listeners = listen(flags.list("web.listen-address")).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let db = Arc::new(open_store(flags)?);
@@ -87,7 +89,7 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
         engine: engine(flags, &checked.config),
         parser,
         scrape: scrape.clone(),
-        receiver: flags.bool("web.enable-remote-write-receiver").then(|| remote::Receiver::new(db.clone())),
+        receiver: flags.bool("web.enable-remote-write-receiver").then(|| remote::Receiver::new(db.clone(), receiver_options)),
         lifecycle: flags.bool("web.enable-lifecycle").then(|| Lifecycle { reload, quit }),
         clock,
         flags: flags.all(),
@@ -220,6 +222,18 @@ fn engine(flags: &Flags, config: &Config) -> Engine {
         delayed_name_removal: false,
         experimental_functions: flags.feature("promql-experimental-functions"),
     })
+}
+
+fn receiver_options(flags: &Flags) -> Result<remote::Options, Refusal> {
+    let mut accepted = Vec::new();
+    for message in flags.list("web.remote-write-receiver.accepted-protobuf-messages").iter().flat_map(|list| list.split(',')) {
+        let version = remote::Version::from_message(message).ok_or_else(|| {
+            tracing::error!("unknown type for remote write protobuf message {message}, supported: prometheus.WriteRequest, io.prometheus.write.v2.Request");
+            Refusal::Config
+        })?;
+        accepted.push(version);
+    }
+    Ok(remote::Options { accepted, metadata: flags.feature("metadata-wal-records") })
 }
 
 fn open_store(flags: &Flags) -> Result<tsdb::Db, Refusal> {

@@ -1,5 +1,29 @@
 //! Which message a request holds, by its headers; the rules and texts are Prometheus's.
 
+/// The versions of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// 1.0: all or nothing.
+    V1,
+    /// 2.0: what is refused is named, the rest is stored.
+    V2,
+}
+
+impl Version {
+    /// The name of its message, as in headers and flags.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::V1 => "prometheus.WriteRequest",
+            Self::V2 => "io.prometheus.write.v2.Request",
+        }
+    }
+
+    /// By the name of its message.
+    pub fn from_message(message: &str) -> Option<Self> {
+        [Self::V1, Self::V2].into_iter().find(|version| version.message() == message)
+    }
+}
+
 /// Why the headers are refused (status 415).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HeaderError {
@@ -15,8 +39,8 @@ pub(crate) enum HeaderError {
         "got {content_type} content type; unknown type for remote write protobuf message {message}, supported: prometheus.WriteRequest, io.prometheus.write.v2.Request"
     )]
     UnknownMessage { content_type: String, message: String },
-    #[error("io.prometheus.write.v2.Request protobuf message is not accepted by this server; only accepts prometheus.WriteRequest")]
-    Version2,
+    #[error("{message} protobuf message is not accepted by this server; only accepts {accepted}")]
+    NotAccepted { message: &'static str, accepted: String },
 }
 
 /// No encoding named means snappy.
@@ -28,10 +52,18 @@ pub(crate) fn check_encoding(encoding: Option<&str>) -> Result<(), HeaderError> 
 }
 
 /// No type named means version 1.0. Parameters are compared as they are: one after a space is another one.
-pub(crate) fn check_content_type(content_type: Option<&str>) -> Result<(), HeaderError> {
-    let content_type = content_type.unwrap_or("").trim();
+pub(crate) fn version(content_type: Option<&str>, accepted: &[Version]) -> Result<Version, HeaderError> {
+    let version = named_version(content_type.unwrap_or("").trim())?;
+    if accepted.contains(&version) {
+        return Ok(version);
+    }
+    let names: Vec<&str> = accepted.iter().map(|version| version.message()).collect();
+    Err(HeaderError::NotAccepted { message: version.message(), accepted: names.join(", ") })
+}
+
+fn named_version(content_type: &str) -> Result<Version, HeaderError> {
     if content_type.is_empty() {
-        return Ok(());
+        return Ok(Version::V1);
     }
     let mut parts = content_type.split(';');
     if parts.next() != Some("application/x-protobuf") {
@@ -39,16 +71,15 @@ pub(crate) fn check_content_type(content_type: Option<&str>) -> Result<(), Heade
     }
     for part in parts {
         match part.split('=').collect::<Vec<_>>().as_slice() {
-            ["proto", "prometheus.WriteRequest"] => return Ok(()),
-            ["proto", "io.prometheus.write.v2.Request"] => return Err(HeaderError::Version2),
             ["proto", message] => {
-                return Err(HeaderError::UnknownMessage { content_type: content_type.to_owned(), message: (*message).to_owned() });
+                return Version::from_message(message)
+                    .ok_or_else(|| HeaderError::UnknownMessage { content_type: content_type.to_owned(), message: (*message).to_owned() });
             }
             [_, _] => {}
             _ => return Err(HeaderError::Parameter { parameter: part.to_owned(), content_type: content_type.to_owned() }),
         }
     }
-    Ok(())
+    Ok(Version::V1)
 }
 
 #[cfg(test)]
@@ -56,20 +87,30 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(content_type: &str, accepted: bool) {
-        assert_eq!(check_content_type(Some(content_type)).is_ok(), accepted, "{content_type}");
+    fn check(content_type: &str, want: Option<Version>) {
+        assert_eq!(version(Some(content_type), &[Version::V1, Version::V2]).ok(), want, "{content_type}");
     }
 
     #[test]
     fn content_types() {
-        assert_eq!(check_content_type(None), Ok(()));
-        check("", true);
-        check("application/x-protobuf", true);
-        check("application/x-protobuf;proto=prometheus.WriteRequest", true);
-        check("application/x-protobuf; proto=io.prometheus.write.v2.Request", true);
-        check("application/x-protobuf;proto=io.prometheus.write.v2.Request", false);
-        check("application/x-protobuf;proto=x", false);
-        check("application/x-protobuf;x", false);
-        check("application/json", false);
+        assert_eq!(version(None, &[Version::V1]), Ok(Version::V1));
+        check("", Some(Version::V1));
+        check("application/x-protobuf", Some(Version::V1));
+        check("application/x-protobuf;proto=prometheus.WriteRequest", Some(Version::V1));
+        check("application/x-protobuf; proto=io.prometheus.write.v2.Request", Some(Version::V1));
+        check("application/x-protobuf;proto=io.prometheus.write.v2.Request", Some(Version::V2));
+        check("application/x-protobuf;charset=utf-8;proto=io.prometheus.write.v2.Request", Some(Version::V2));
+        check("Application/X-Protobuf;proto=io.prometheus.write.v2.Request", None);
+        check("application/x-protobuf;proto=x", None);
+        check("application/x-protobuf;x", None);
+        check("application/json", None);
+    }
+
+    #[test]
+    fn a_version_that_is_not_accepted() {
+        let refused = version(Some("application/x-protobuf;proto=io.prometheus.write.v2.Request"), &[Version::V1]);
+        let text = "io.prometheus.write.v2.Request protobuf message is not accepted by this server; only accepts prometheus.WriteRequest";
+        assert_eq!(refused.map_err(|error| error.to_string()), Err(text.to_owned()));
+        assert!(version(None, &[Version::V2]).is_err());
     }
 }

@@ -7,8 +7,13 @@
 
 mod cache;
 mod headers;
+mod histogram;
 mod message;
+mod message2;
 mod receiver;
+mod space;
+mod version2;
 mod wire;
 
-pub use receiver::{Receiver, Response, Stats};
+pub use headers::Version;
+pub use receiver::{Options, Receiver, Response, Stats};

@@ -5,13 +5,15 @@
 //! | WriteRequest | 1 | TimeSeries, repeated | the series |
 //! | TimeSeries | 1 | Label, repeated | field 1 name, 2 value |
 //! | TimeSeries | 2 | Sample, repeated | field 1 double value, 2 int64 milliseconds |
-//! | TimeSeries | 4 | Histogram, repeated | counted, not stored yet |
+//! | TimeSeries | 3 | Exemplar, repeated | field 1 Label repeated, 2 double value, 3 int64 milliseconds |
+//! | TimeSeries | 4 | Histogram, repeated | see [`crate::histogram`] |
 //!
-//! Metadata (WriteRequest 3) and exemplars (TimeSeries 3) are skipped, as Prometheus does by default.
+//! Metadata (WriteRequest 3) is read over, as Prometheus does.
 
 use crate::wire::{WireError, next_field, varint};
+use model::exemplar::EXEMPLAR_CHARS_MAX;
 use model::labels::METRIC_NAME;
-use model::{Labels, Timestamp};
+use model::{Exemplar, Labels, Timestamp};
 
 /// Calls `each` with the bytes of every series.
 pub(crate) fn each_series<'a>(mut request: &'a [u8], mut each: impl FnMut(&'a [u8]) -> Result<(), WireError>) -> Result<(), WireError> {
@@ -40,17 +42,26 @@ pub(crate) struct Contents<'a> {
     pub label_bytes: &'a [u8],
     /// The label fields do not stand together, so that `label_bytes` holds samples too.
     pub scattered: bool,
-    /// How many native histograms it has.
-    pub histograms: u32,
 }
 
-/// Reads a series; its samples go to `each_sample`.
+/// What few series have; still a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rare<'a> {
+    Exemplar(&'a [u8]),
+    Histogram(&'a [u8]),
+}
+
+/// Reads a series; its samples go to `each_sample`, exemplars and histograms to `rare`.
 #[inline]
-pub(crate) fn series<'a>(series: &'a [u8], mut each_sample: impl FnMut(Sample)) -> Result<Contents<'a>, WireError> {
+pub(crate) fn series<'a>(
+    series: &'a [u8],
+    mut each_sample: impl FnMut(Sample),
+    rare: &mut Vec<Rare<'a>>,
+) -> Result<Contents<'a>, WireError> {
     let mut label_end = plain_labels_len(series);
     let mut label_start = (label_end > 0).then_some(0);
     let mut rest = &series[label_end..];
-    let mut contents = Contents { label_bytes: &[], scattered: false, histograms: 0 };
+    let mut contents = Contents { label_bytes: &[], scattered: false };
     loop {
         let start = series.len() - rest.len();
         let Some((field, value)) = next_field(&mut rest)? else { break };
@@ -66,11 +77,8 @@ pub(crate) fn series<'a>(series: &'a [u8], mut each_sample: impl FnMut(Sample)) 
                 let sample = plain_sample(message).map_or_else(|| sample(message), Ok);
                 each_sample(sample?);
             }
-            3 => drop(value.bytes(3)?),
-            4 => {
-                value.bytes(4)?;
-                contents.histograms += 1;
-            }
+            3 => rare.push(Rare::Exemplar(value.bytes(3)?)),
+            4 => rare.push(Rare::Histogram(value.bytes(4)?)),
             _ => {}
         }
     }
@@ -125,21 +133,51 @@ pub(crate) fn labels(series: &[u8]) -> Result<Option<Labels>, WireError> {
         if field != 1 {
             continue;
         }
-        let mut label = value.bytes(1)?;
-        let (mut name, mut text): (&[u8], &[u8]) = (&[], &[]);
-        while let Some((field, value)) = next_field(&mut label)? {
-            match field {
-                1 => name = value.bytes(1)?,
-                2 => text = value.bytes(2)?,
-                _ => {}
-            }
-        }
-        raw.push((name, text));
+        raw.push(label(value.bytes(1)?)?);
     }
     Ok(tidy(&raw))
 }
 
-fn tidy(raw: &[(&[u8], &[u8])]) -> Option<Labels> {
+fn label(mut message: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
+    let (mut name, mut text): (&[u8], &[u8]) = (&[], &[]);
+    while let Some((field, value)) = next_field(&mut message)? {
+        match field {
+            1 => name = value.bytes(1)?,
+            2 => text = value.bytes(2)?,
+            _ => {}
+        }
+    }
+    Ok((name, text))
+}
+
+/// Reads an exemplar. `None` if its labels are no text or longer than an exemplar's may be together: these are dropped in silence.
+pub(crate) fn exemplar(mut message: &[u8]) -> Result<Option<Exemplar>, WireError> {
+    let mut raw = Vec::new();
+    let (mut number, mut timestamp) = (0.0, Timestamp(0));
+    while let Some((field, value)) = next_field(&mut message)? {
+        match field {
+            1 => raw.push(label(value.bytes(1)?)?),
+            2 => number = value.double(2)?,
+            3 => timestamp = Timestamp(value.int64(3)?),
+            _ => {}
+        }
+    }
+    Ok(exemplar_labels(&raw).map(|labels| Exemplar { labels, value: number, timestamp }))
+}
+
+/// The labels of an exemplar; `None` as for [`exemplar`].
+pub(crate) fn exemplar_labels(raw: &[(&[u8], &[u8])]) -> Option<Labels> {
+    let mut pairs = Vec::with_capacity(raw.len());
+    for (name, value) in raw {
+        pairs.push((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?));
+    }
+    let chars: usize =
+        pairs.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| name.chars().count() + value.chars().count()).sum();
+    (chars <= EXEMPLAR_CHARS_MAX).then(|| Labels::from_pairs(pairs))
+}
+
+/// Label pairs as one label set. `None` as for [`labels`].
+pub(crate) fn tidy(raw: &[(&[u8], &[u8])]) -> Option<Labels> {
     let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(raw.len());
     for (name, value) in raw {
         let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty())?;
@@ -198,11 +236,11 @@ mod tests {
         ] {
             let bytes = parts.concat();
             let mut count = 0;
-            let contents = series(&bytes, |_| count += 1).unwrap();
+            let contents = series(&bytes, |_| count += 1, &mut Vec::new()).unwrap();
             assert_eq!((contents.label_bytes.len(), contents.scattered), (label_len, scattered), "{bytes:?}");
             assert_eq!(count, parts.iter().filter(|part| **part == sample).count());
         }
-        assert!(series(&[0x0a, 9, 1], |_| {}).is_err());
-        assert!(series(&[0x0a], |_| {}).is_err());
+        assert!(series(&[0x0a, 9, 1], |_| {}, &mut Vec::new()).is_err());
+        assert!(series(&[0x0a], |_| {}, &mut Vec::new()).is_err());
     }
 }

@@ -1,16 +1,18 @@
 //! From a request's body to a committed batch and an answer.
 //!
 //! Version 1.0 is all or nothing: one refused sample makes the answer 400, and nothing is stored.
-//! Series with invalid labels are skipped in silence. Both as in Prometheus.
+//! Series with invalid labels are skipped in silence. Version 2.0 is in [`crate::version2`]. All as in Prometheus.
 
-use crate::cache::{Cache, Key};
-use crate::headers::{HeaderError, check_content_type, check_encoding};
-use crate::message::{self, Contents};
+use crate::cache::Cache;
+use crate::headers::{HeaderError, Version, check_encoding, version};
+use crate::space::Space;
+use crate::version2::{self, Written};
 use crate::wire::WireError;
+use model::histogram::HistogramError;
 use model::{Millis, Timestamp};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use storage::{Appender, Batch, CommitError, Committed, OnRefused, Row, RowOutcome, RowSeries, RowValue};
+use storage::{Appender, CommitError, OnRefused, RowOutcome};
 
 /// Samples may be this much ahead of the clock.
 const AHEAD_MAX: Millis = Millis(10 * 60 * 1000);
@@ -24,6 +26,21 @@ const SPACES_MAX: usize = 8;
 const SPACE_BYTES_MAX: usize = 8 << 20;
 /// How often a batch is tried again when handles turn out to be out of date.
 const TRIES_MAX: usize = 4;
+
+/// What a receiver takes.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Versions of the protocol that are accepted.
+    pub accepted: Vec<Version>,
+    /// Hand the metadata of version 2.0 on to the store.
+    pub metadata: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { accepted: vec![Version::V1, Version::V2], metadata: false }
+    }
+}
 
 /// What to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,10 +58,8 @@ pub struct Response {
 pub struct Stats {
     /// Samples and histograms of series with invalid labels.
     pub invalid_labels_samples: u64,
-    /// Samples that were stored.
+    /// Samples and histograms that were stored.
     pub stored_samples: u64,
-    /// Native histograms that were not stored, as the store cannot yet.
-    pub skipped_histograms: u64,
     /// Series whose label bytes are known.
     pub cached_series: u64,
 }
@@ -52,37 +67,15 @@ pub struct Stats {
 /// Takes remote write requests for a store.
 pub struct Receiver {
     appender: Arc<dyn Appender>,
-    cache: Cache,
+    pub(crate) options: Options,
+    pub(crate) cache: Cache,
     spaces: Mutex<Vec<Space>>,
     invalid_labels_samples: AtomicU64,
     stored_samples: AtomicU64,
-    skipped_histograms: AtomicU64,
-}
-
-/// Buffers of one request.
-#[derive(Default)]
-struct Space {
-    message: Vec<u8>,
-    series: Vec<Entry>,
-    batch: Batch,
-    /// Per entry of the batch's labels.
-    label_keys: Vec<Option<Key>>,
-    committed: Committed,
-}
-
-/// A series of the request that has rows.
-struct Entry {
-    /// `None`: its label bytes are no good key.
-    key: Option<Key>,
-    /// Where it lies in the message.
-    start: usize,
-    len: usize,
-    first_row: usize,
-    rows_end: usize,
 }
 
 #[derive(Debug, thiserror::Error)]
-enum WriteError {
+pub(crate) enum WriteError {
     #[error(transparent)]
     Header(#[from] HeaderError),
     #[error("s2: corrupt input")]
@@ -93,17 +86,20 @@ enum WriteError {
     Message(#[from] WireError),
     #[error("{message}{detail}", message = .0.message(), detail = if *.1 { ": timestamp is too far in the future" } else { "" })]
     Refused(RowOutcome, bool),
-    #[error("native histograms are not supported yet: {0} of them not stored, all else is")]
-    Histograms(u64),
+    /// A line for each item of version 2.0.
+    #[error("{0}")]
+    Partial(String),
+    #[error(transparent)]
+    Histogram(#[from] HistogramError),
     #[error(transparent)]
     Commit(#[from] CommitError),
 }
 
 impl WriteError {
-    fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         match self {
             Self::Header(_) => 415,
-            Self::Snappy | Self::TooLarge(_) | Self::Message(_) | Self::Histograms(_) => 400,
+            Self::Snappy | Self::TooLarge(_) | Self::Message(_) | Self::Partial(_) | Self::Histogram(_) => 400,
             // A handle that stays out of date is no fault of the sender: it may try again.
             Self::Refused(RowOutcome::Gone, _) => 500,
             Self::Refused(..) => 400,
@@ -115,35 +111,29 @@ impl WriteError {
 
 impl Receiver {
     /// One that stores into `appender`.
-    pub fn new(appender: Arc<dyn Appender>) -> Self {
+    pub fn new(appender: Arc<dyn Appender>, options: Options) -> Self {
         Self {
             appender,
+            options,
             cache: Cache::new(),
             spaces: Mutex::default(),
             invalid_labels_samples: AtomicU64::new(0),
             stored_samples: AtomicU64::new(0),
-            skipped_histograms: AtomicU64::new(0),
         }
     }
 
     /// Handles one POST: decodes, stores, and says what to answer. Blocks on the store's log.
     pub fn write(&self, content_type: Option<&str>, content_encoding: Option<&str>, body: &[u8], now_ms: i64) -> Response {
         let mut space = self.spaces.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        let written = self.write_with(&mut space, content_type, content_encoding, body, Timestamp(now_ms));
+        let mut written = None;
+        let outcome = self.write_with(&mut space, content_type, content_encoding, body, Timestamp(now_ms), &mut written);
         if space.bytes() <= SPACE_BYTES_MAX {
             let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
             if spaces.len() < SPACES_MAX {
                 spaces.push(space);
             }
         }
-        match written {
-            Ok(()) => Response { status: 204, body: String::new(), headers: Vec::new() },
-            Err(error) => Response {
-                status: error.status(),
-                body: format!("{error}\n"),
-                headers: vec![("content-type", "text/plain; charset=utf-8".into()), ("x-content-type-options", "nosniff".into())],
-            },
-        }
+        answer(outcome, written)
     }
 
     /// Counters for the metrics.
@@ -151,11 +141,11 @@ impl Receiver {
         Stats {
             invalid_labels_samples: self.invalid_labels_samples.load(Ordering::Relaxed),
             stored_samples: self.stored_samples.load(Ordering::Relaxed),
-            skipped_histograms: self.skipped_histograms.load(Ordering::Relaxed),
             cached_series: self.cache.len() as u64,
         }
     }
 
+    /// Sets `written` once it is clear that the message is of version 2.0.
     fn write_with(
         &self,
         space: &mut Space,
@@ -163,33 +153,52 @@ impl Receiver {
         content_encoding: Option<&str>,
         body: &[u8],
         now: Timestamp,
+        written: &mut Option<Written>,
     ) -> Result<(), WriteError> {
         check_encoding(content_encoding)?;
         decompress(body, &mut space.message)?;
-        check_content_type(content_type)?;
-        let histograms = space.read(|bytes| self.cache.key(bytes))?;
-        space.batch.on_refused = OnRefused::DropBatch;
+        let version = version(content_type, &self.options.accepted)?;
         space.batch.latest = Some(now + AHEAD_MAX);
-        let invalid = space.resolve(&self.cache)?;
-        self.invalid_labels_samples.fetch_add(invalid, Ordering::Relaxed);
-        if !space.batch.rows.is_empty() {
-            self.commit(space)?;
+        match version {
+            Version::V1 => self.write_whole(space),
+            Version::V2 => version2::write(self, space, written.insert(Written::default())),
         }
-        if histograms > 0 {
-            self.skipped_histograms.fetch_add(histograms, Ordering::Relaxed);
-            return Err(WriteError::Histograms(histograms));
+    }
+
+    fn write_whole(&self, space: &mut Space) -> Result<(), WriteError> {
+        let latest = space.batch.latest;
+        space.read(|bytes| self.cache.key(bytes))?;
+        (space.batch.latest, space.batch.on_refused) = (latest, OnRefused::DropBatch);
+        self.count_invalid(space.resolve(&self.cache)?);
+        space.check_histograms()?;
+        if space.batch.rows.is_empty() && space.batch.exemplars.is_empty() {
+            return Ok(());
+        }
+        self.commit(space)
+    }
+
+    pub(crate) fn count_invalid(&self, samples: u64) {
+        self.invalid_labels_samples.fetch_add(samples, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_stored(&self, written: &Written) {
+        self.stored_samples.fetch_add(written.samples + written.histograms, Ordering::Relaxed);
+    }
+
+    /// Hands the batch to the store; what it says of series is remembered.
+    pub(crate) fn commit_once(&self, space: &mut Space) -> Result<(), CommitError> {
+        self.appender.commit(&space.batch, &mut space.committed)?;
+        for (key, handle) in space.label_keys.iter().zip(&space.committed.handles) {
+            if let (Some(key), Some(handle)) = (key, handle) {
+                self.cache.insert(*key, *handle);
+            }
         }
         Ok(())
     }
 
     fn commit(&self, space: &mut Space) -> Result<(), WriteError> {
         for _ in 0..TRIES_MAX {
-            self.appender.commit(&space.batch, &mut space.committed)?;
-            for (key, handle) in space.label_keys.iter().zip(&space.committed.handles) {
-                if let (Some(key), Some(handle)) = (key, handle) {
-                    self.cache.insert(*key, *handle);
-                }
-            }
+            self.commit_once(space)?;
             let refused = space.committed.refused.iter();
             let Some((row, outcome)) = refused.copied().filter(|(_, outcome)| *outcome != RowOutcome::Stored).min_by_key(|(row, _)| *row)
             else {
@@ -209,112 +218,20 @@ impl Receiver {
     }
 }
 
-impl Space {
-    /// Reads the message: a row for each sample, an entry for each series that has any. Says how
-    /// many histograms there were.
-    fn read(&mut self, key_of: impl Fn(&[u8]) -> Key) -> Result<u64, WireError> {
-        self.series.clear();
-        self.batch.clear();
-        self.label_keys.clear();
-        let (message, series, rows) = (&self.message, &mut self.series, &mut self.batch.rows);
-        let base = message.as_ptr() as usize;
-        let mut all_histograms = 0;
-        message::each_series(message, |bytes| {
-            let first_row = rows.len();
-            let Contents { label_bytes, scattered, histograms } = message::series(bytes, |sample| {
-                // Which series it is follows with the next pass.
-                let series = RowSeries::Labels(u32::MAX);
-                rows.push(Row { series, start: Timestamp(0), timestamp: sample.time, value: RowValue::Float(sample.value) });
-            })?;
-            all_histograms += u64::from(histograms);
-            if rows.len() > first_row {
-                let key = (!scattered).then(|| key_of(label_bytes));
-                series.push(Entry { key, start: bytes.as_ptr() as usize - base, len: bytes.len(), first_row, rows_end: rows.len() });
-            } else {
-                // No sample, no series; but what is no message has to be refused all the same.
-                message::labels(bytes)?;
-            }
-            Ok(())
-        })?;
-        Ok(all_histograms)
+fn answer(outcome: Result<(), WriteError>, written: Option<Written>) -> Response {
+    let mut headers = Vec::new();
+    if let Some(Written { samples, histograms, exemplars }) = written {
+        headers.push(("x-prometheus-remote-write-samples-written", samples.to_string()));
+        headers.push(("x-prometheus-remote-write-histograms-written", histograms.to_string()));
+        headers.push(("x-prometheus-remote-write-exemplars-written", exemplars.to_string()));
     }
-
-    /// Gives the rows their series, and takes out those of invalid ones; says how many these were.
-    /// A pass of its own, so that the cache's misses overlap.
-    fn resolve(&mut self, cache: &Cache) -> Result<u64, WireError> {
-        let mut invalid = 0;
-        for at in 0..self.series.len() {
-            let entry = &self.series[at];
-            let named = match entry.key.and_then(|key| cache.get(key)) {
-                Some(handle) => Some(RowSeries::Known(handle)),
-                None => self.name(at)?,
-            };
-            let entry = &mut self.series[at];
-            let rows = entry.first_row..entry.rows_end;
-            match named {
-                Some(series) => self.batch.rows[rows].iter_mut().for_each(|row| row.series = series),
-                None => {
-                    invalid += rows.len() as u64;
-                    entry.rows_end = entry.first_row;
-                }
-            }
+    match outcome {
+        Ok(()) => Response { status: 204, body: String::new(), headers },
+        Err(error) => {
+            headers.push(("content-type", "text/plain; charset=utf-8".into()));
+            headers.push(("x-content-type-options", "nosniff".into()));
+            Response { status: error.status(), body: format!("{error}\n"), headers }
         }
-        if invalid > 0 {
-            self.compact();
-        }
-        Ok(invalid)
-    }
-
-    /// Adds the series' labels to the batch; `None` if they are invalid.
-    fn name(&mut self, at: usize) -> Result<Option<RowSeries>, WireError> {
-        let entry = &self.series[at];
-        let Some(labels) = message::labels(&self.message[entry.start..entry.start + entry.len])? else { return Ok(None) };
-        let index = u32::try_from(self.batch.labels.len()).expect("a message holds fewer series than bytes, and those are bounded");
-        self.label_keys.push(entry.key);
-        self.batch.labels.push(labels);
-        Ok(Some(RowSeries::Labels(index)))
-    }
-
-    /// Moves the rows of valid series together; [`Entry`]s move with them.
-    fn compact(&mut self) {
-        self.series.retain(|entry| entry.rows_end > entry.first_row);
-        let mut next = 0;
-        for entry in &mut self.series {
-            self.batch.rows.copy_within(entry.first_row..entry.rows_end, next);
-            let len = entry.rows_end - entry.first_row;
-            (entry.first_row, entry.rows_end) = (next, next + len);
-            next += len;
-        }
-        self.batch.rows.truncate(next);
-    }
-
-    /// Series whose handle the store no longer knows are named by their labels.
-    fn name_gone(&mut self, cache: &Cache) -> Result<(), WireError> {
-        let mut refused = std::mem::take(&mut self.committed.refused);
-        for (row, outcome) in refused.drain(..) {
-            let row = row as usize;
-            let at = self.series.partition_point(|entry| entry.rows_end <= row);
-            if outcome != RowOutcome::Gone || at >= self.series.len() {
-                continue;
-            }
-            let rows = self.series[at].first_row..self.series[at].rows_end;
-            // Named already, by an earlier row of its series.
-            if let RowSeries::Labels(_) = self.batch.rows[rows.start].series {
-                continue;
-            }
-            if let Some(key) = self.series[at].key {
-                cache.remove(key);
-            }
-            if let Some(series) = self.name(at)? {
-                self.batch.rows[rows].iter_mut().for_each(|row| row.series = series);
-            }
-        }
-        self.committed.refused = refused;
-        Ok(())
-    }
-
-    fn bytes(&self) -> usize {
-        self.message.capacity() + self.series.capacity() * size_of::<Entry>() + self.batch.rows.capacity() * size_of::<Row>()
     }
 }
 

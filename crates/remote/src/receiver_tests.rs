@@ -1,9 +1,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use model::Labels;
+use model::{Exemplar, Labels, Metadata};
 use std::collections::BTreeMap;
-use storage::{SeriesHandle, SeriesRef, Slot};
+use storage::{Batch, Committed, RowSeries, RowValue, SeriesHandle, SeriesRef, Slot};
 
 type Samples = Vec<(i64, f64)>;
 
@@ -16,6 +16,8 @@ struct Store {
 #[derive(Default)]
 struct State {
     series: Vec<(Labels, SeriesRef, Samples)>,
+    exemplars: Vec<(u32, Exemplar)>,
+    metadata: Vec<Metadata>,
     labels_seen: usize,
     not_ready: bool,
 }
@@ -28,6 +30,7 @@ impl Appender for Store {
         }
         result.handles.clear();
         result.refused.clear();
+        result.exemplars_out_of_order.clear();
         (result.stored, result.batch_dropped) = (0, false);
         state.labels_seen += batch.labels.len();
         for labels in &batch.labels {
@@ -44,7 +47,12 @@ impl Appender for Store {
                 RowSeries::Known(handle) => handle,
                 RowSeries::Labels(at) => result.handles[at as usize].unwrap(),
             };
-            let RowValue::Float(value) = row.value else { panic!("only floats") };
+            let value = match row.value {
+                RowValue::Float(value) => value,
+                // Kept as the count, told apart by the sign.
+                RowValue::Histogram(at) => -(batch.histograms[at as usize].count as f64),
+                RowValue::FloatHistogram(at) => -batch.float_histograms[at as usize].count,
+            };
             let series = state.series.get(handle.slot.0 as usize).filter(|series| series.1 == handle.series_ref);
             let newest = series.and_then(|series| series.2.last());
             let outcome = match newest {
@@ -63,6 +71,22 @@ impl Appender for Store {
             result.batch_dropped = true;
             return Ok(());
         }
+        for (at, (series, exemplar)) in (0u32..).zip(&batch.exemplars) {
+            let handle = match series {
+                RowSeries::Known(handle) => *handle,
+                RowSeries::Labels(at) => result.handles[*at as usize].unwrap(),
+            };
+            if state.series.get(handle.slot.0 as usize).is_none_or(|series| series.1 != handle.series_ref) {
+                continue;
+            }
+            let before = state.exemplars.iter().rfind(|(slot, _)| *slot == handle.slot.0);
+            if before.is_some_and(|(_, before)| exemplar.timestamp < before.timestamp) {
+                result.exemplars_out_of_order.push(at);
+            } else {
+                state.exemplars.push((handle.slot.0, exemplar.clone()));
+            }
+        }
+        state.metadata.extend(batch.metadata.iter().map(|(_, metadata)| metadata.clone()));
         result.stored = accepted.len() as u64;
         accepted.into_iter().for_each(|(slot, time, value)| state.series[slot].2.push((time, value)));
         Ok(())
@@ -124,7 +148,7 @@ struct Case {
 impl Case {
     fn new() -> Self {
         let store = Arc::new(Store::default());
-        Self { receiver: Receiver::new(store.clone()), store }
+        Self { receiver: Receiver::new(store.clone(), Options::default()), store }
     }
 
     #[track_caller]
@@ -204,13 +228,145 @@ fn a_slot_given_to_another_series_is_asked_for_again() {
     case.send(&[a(30)], 204, "");
 }
 
+/// Count 3, one bucket at `offset`; an integer histogram of schema 0.
+fn histogram(time: u8, deltas: &[u8]) -> Vec<u8> {
+    let mut out = vec![0x08, 3];
+    field(11, &[0x08, 0, 0x10, deltas.len() as u8], &mut out);
+    field(12, deltas, &mut out);
+    out.extend_from_slice(&[0x78, time]);
+    out
+}
+
 #[test]
-fn histograms_are_said_not_to_be_stored_and_floats_are() {
+fn histograms_of_version_1_are_all_or_nothing() {
     let case = Case::new();
-    let mut both = series(&[(b"__name__", b"a")], &[(1, 1.0)]);
-    field(4, &[], &mut both);
-    case.send(&[both], 400, "native histograms are not supported yet: 1 of them not stored, all else is");
-    assert_eq!(case.store.samples()[r#"{__name__="a"}"#], [(1, 1.0)]);
+    let with = |name: &[u8], histogram: &[u8]| {
+        let mut out = series(&[(b"__name__", name)], &[(1, 1.0)]);
+        field(4, histogram, &mut out);
+        out
+    };
+    // Deltas of 3 (6 in zigzag), of 2 and 1.
+    case.send(&[with(b"a", &histogram(2, &[6]))], 204, "");
+    case.send(
+        &[with(b"b", &histogram(2, &[4]))],
+        400,
+        "2 observations found in buckets, but the Count field is 3: histogram's observation count should equal the number of observations found in the buckets (in absence of NaN)",
+    );
+    case.send(&[with(b"", &histogram(2, &[4]))], 204, "");
+    assert_eq!(case.store.samples().into_iter().collect::<Vec<_>>(), [(r#"{__name__="a"}"#.to_owned(), vec![(1, 1.0), (2, -3.0)])]);
+}
+
+#[test]
+fn exemplars_of_version_1_make_no_series() {
+    let case = Case::new();
+    let with = |samples: &[(i64, f64)], id: &[u8]| {
+        let mut out = series(&[(b"__name__", b"a")], samples);
+        let mut exemplar = Vec::new();
+        let mut label = Vec::new();
+        field(1, b"id", &mut label);
+        field(2, id, &mut label);
+        field(1, &label, &mut exemplar);
+        field(3, &exemplar, &mut out);
+        out
+    };
+    case.send(&[with(&[], b"too soon")], 204, "");
+    case.send(&[with(&[(1, 1.0)], b"x"), with(&[], b"y")], 204, "");
+    case.send(&[with(&[], b"z"), with(&[], &[b'x'; 127])], 204, "");
+    let kept: Vec<String> = case.store.state.lock().unwrap().exemplars.iter().map(|(_, e)| e.labels.to_string()).collect();
+    assert_eq!(kept, [r#"{id="x"}"#, r#"{id="y"}"#, r#"{id="z"}"#]);
+    assert_eq!(case.store.state.lock().unwrap().series.len(), 1);
+}
+
+/// A series of version 2.0 by symbols.
+fn series2(refs: &[u8], samples: &[(i64, f64)], more: &[(u8, Vec<u8>)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    field(1, refs, &mut out);
+    for (time, value) in samples {
+        let mut sample = vec![1 << 3 | 1];
+        sample.extend_from_slice(&value.to_le_bytes());
+        sample.push(2 << 3);
+        varint(*time as u64, &mut sample);
+        field(2, &sample, &mut out);
+    }
+    more.iter().for_each(|(number, bytes)| field(*number, bytes, &mut out));
+    out
+}
+
+fn body2(symbols: &[&[u8]], all: &[Vec<u8>]) -> Vec<u8> {
+    let mut message = Vec::new();
+    symbols.iter().for_each(|symbol| field(4, symbol, &mut message));
+    all.iter().for_each(|series| field(5, series, &mut message));
+    snap::raw::Encoder::new().compress_vec(&message).unwrap()
+}
+
+const SYMBOLS: &[&[u8]] = &[b"", b"__name__", b"a", b"b", b"id", b"1"];
+
+impl Case {
+    /// Sends and gives status, body, and how many samples, histograms and exemplars were written.
+    fn send2(&self, all: &[Vec<u8>]) -> (u16, String, [String; 3]) {
+        let response =
+            self.receiver.write(Some("application/x-protobuf;proto=io.prometheus.write.v2.Request"), None, &body2(SYMBOLS, all), NOW);
+        let written = ["samples", "histograms", "exemplars"].map(|what| {
+            let name = format!("x-prometheus-remote-write-{what}-written");
+            response.headers.iter().find(|(n, _)| *n == name).unwrap().1.clone()
+        });
+        (response.status, response.body, written)
+    }
+}
+
+fn written(samples: u64, histograms: u64, exemplars: u64) -> [String; 3] {
+    [samples, histograms, exemplars].map(|n| n.to_string())
+}
+
+#[test]
+fn version_2_stores_what_it_can() {
+    let case = Case::new();
+    let exemplar = |time: u8| (4u8, vec![0x0a, 2, 4, 5, 0x18, time]);
+    assert_eq!(case.send2(&[series2(&[1, 2], &[(10, 1.0)], &[exemplar(9)])]), (204, String::new(), written(1, 0, 1)));
+    let sent = case.send2(&[
+        series2(&[1, 2, 1], &[(10, 1.0)], &[]),
+        series2(&[1, 2], &[(9, 1.0), (11, 1.0), (NOW + 600_001, 0.0)], &[exemplar(8), exemplar(12)]),
+        series2(&[1, 3], &[], &[]),
+        series2(&[1, 3], &[(5, 5.0)], &[(3, histogram(6, &[6])), (3, histogram(7, &[4]))]),
+    ]);
+    let lines = [
+        "parsing labels for series [1 2 1]: invalid labelRefs length 3",
+        r#"out of order sample for series {__name__="a"}"#,
+        r#"out of bounds: timestamp is too far in the future for series {__name__="a"}"#,
+        r#"out of order exemplar for series {__name__="a"}"#,
+        r#"TimeSeries must contain at least one sample or histogram for series {__name__="b"}"#,
+        r#"2 observations found in buckets, but the Count field is 3: histogram's observation count should equal the number of observations found in the buckets (in absence of NaN) for series {__name__="b"}"#,
+        "",
+    ];
+    assert_eq!(sent, (400, lines.join("\n"), written(2, 1, 1)));
+    assert_eq!(case.store.samples()[r#"{__name__="a"}"#], [(10, 1.0), (11, 1.0)]);
+    assert_eq!(case.store.samples()[r#"{__name__="b"}"#], [(5, 5.0), (6, -3.0)]);
+    assert_eq!(case.receiver.stats(), Stats { invalid_labels_samples: 1, stored_samples: 4, cached_series: 2 });
+}
+
+#[test]
+fn version_2_names_series_again_whose_slot_is_gone() {
+    let case = Case::new();
+    let exemplar = (4u8, vec![0x0a, 2, 4, 5, 0x18, 9]);
+    let both = |time| vec![series2(&[1, 2], &[(time, 1.0), (time + 1, 1.0)], &[exemplar.clone()]), series2(&[1, 3], &[(time, 1.0)], &[])];
+    assert_eq!(case.send2(&both(10)), (204, String::new(), written(3, 0, 1)));
+    case.store.state.lock().unwrap().series[0] = (Labels::from_pairs([("__name__", "c")]), SeriesRef(77), Vec::new());
+    assert_eq!(case.send2(&both(20)), (204, String::new(), written(3, 0, 1)));
+    assert_eq!(case.store.samples()[r#"{__name__="a"}"#], [(20, 1.0), (21, 1.0)]);
+    assert_eq!(case.store.samples()[r#"{__name__="b"}"#], [(10, 1.0), (20, 1.0)]);
+    assert_eq!(case.store.samples()[r#"{__name__="c"}"#], []);
+}
+
+#[test]
+fn metadata_goes_on_where_asked_for() {
+    let store = Arc::new(Store::default());
+    let receiver = Receiver::new(store.clone(), Options { metadata: true, ..Options::default() });
+    let series = series2(&[1, 2], &[(1, 1.0)], &[(5, vec![0x08, 1, 0x18, 3, 0x20, 4])]);
+    let response =
+        receiver.write(Some("application/x-protobuf;proto=io.prometheus.write.v2.Request"), None, &body2(SYMBOLS, &[series]), NOW);
+    assert_eq!(response.status, 204);
+    let want = Metadata { kind: model::MetricType::Counter, unit: "id".into(), help: "b".into() };
+    assert_eq!(store.state.lock().unwrap().metadata, [want]);
 }
 
 #[test]

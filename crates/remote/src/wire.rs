@@ -61,12 +61,61 @@ impl<'a> Value<'a> {
     }
 
     #[inline]
-    pub(crate) fn int64(self, field: u32) -> Result<i64, WireError> {
+    pub(crate) fn uint64(self, field: u32) -> Result<u64, WireError> {
         match self {
-            Self::Varint(value) => Ok(value.cast_signed()),
+            Self::Varint(value) => Ok(value),
             other => Err(WireError::WrongType { field, wire_type: other.wire_type() }),
         }
     }
+
+    #[inline]
+    pub(crate) fn int64(self, field: u32) -> Result<i64, WireError> {
+        self.uint64(field).map(u64::cast_signed)
+    }
+
+    /// Higher bits are dropped, as Prometheus's decoder does.
+    #[inline]
+    pub(crate) fn uint32(self, field: u32) -> Result<u32, WireError> {
+        self.uint64(field).map(|value| value as u32)
+    }
+
+    pub(crate) fn sint32(self, field: u32) -> Result<i32, WireError> {
+        self.uint64(field).map(|value| zigzag(u64::from(value as u32)) as i32)
+    }
+
+    /// A repeated number of variable length: packed into one field, or one of several fields.
+    pub(crate) fn each_varint(self, field: u32, mut each: impl FnMut(u64)) -> Result<(), WireError> {
+        match self {
+            Self::Varint(value) => each(value),
+            Self::Bytes(mut packed) => {
+                while !packed.is_empty() {
+                    each(varint(&mut packed)?);
+                }
+            }
+            other => return Err(WireError::WrongType { field, wire_type: other.wire_type() }),
+        }
+        Ok(())
+    }
+
+    /// A repeated double: packed into one field, or one of several fields.
+    pub(crate) fn each_double(self, field: u32, mut each: impl FnMut(f64)) -> Result<(), WireError> {
+        match self {
+            Self::Fixed64(bits) => each(f64::from_bits(bits)),
+            Self::Bytes(mut packed) => {
+                while !packed.is_empty() {
+                    each(f64::from_le_bytes(array(&mut packed)?));
+                }
+            }
+            other => return Err(WireError::WrongType { field, wire_type: other.wire_type() }),
+        }
+        Ok(())
+    }
+}
+
+/// A signed number whose lowest bit is its sign.
+#[inline]
+pub(crate) fn zigzag(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
 }
 
 /// Reads the next field from the front of `message`; `None` at its end.
