@@ -14,4 +14,7 @@ pub struct Exemplar {
     pub value: f64,
     /// When; the sample's time if the exemplar gave none.
     pub timestamp: Timestamp,
+    /// Whether the exemplar itself said when (in remote write: a timestamp that is not 0). One that did not is the same exemplar
+    /// when it is scraped again.
+    pub has_timestamp: bool,
 }

@@ -384,7 +384,12 @@ impl ScrapeState {
                     continue;
                 }
                 let labels = Labels::from_pairs(pairs.iter().map(|(name, value)| (&**name, &**value)));
-                let exemplar = Exemplar { labels, value: exemplar.value, timestamp: exemplar.timestamp.unwrap_or(time) };
+                let exemplar = Exemplar {
+                    labels,
+                    value: exemplar.value,
+                    timestamp: exemplar.timestamp.unwrap_or(time),
+                    has_timestamp: exemplar.timestamp.is_some(),
+                };
                 work.batch.exemplars.push((series, exemplar));
             }
         }

@@ -27,9 +27,11 @@
 
 mod cardinality;
 mod commit;
+pub mod exemplars;
 pub mod index;
 pub mod mapped;
 pub mod matching;
+pub mod metadata;
 pub mod ooo;
 pub mod postings;
 mod rank;
