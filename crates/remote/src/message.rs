@@ -162,7 +162,7 @@ pub(crate) fn exemplar(mut message: &[u8]) -> Result<Option<Exemplar>, WireError
             _ => {}
         }
     }
-    Ok(exemplar_labels(&raw).map(|labels| Exemplar { labels, value: number, timestamp }))
+    Ok(exemplar_labels(&raw).map(|labels| Exemplar { labels, value: number, timestamp, has_timestamp: timestamp.0 != 0 }))
 }
 
 /// The labels of an exemplar; `None` as for [`exemplar`].

@@ -173,7 +173,7 @@ impl<'a> Symbols<'a> {
     /// `None`: its labels cannot be kept, see [`crate::message::exemplar`].
     pub(crate) fn exemplar(&self, sent: &SentExemplar) -> Result<Option<Exemplar>, RefError> {
         let labels = exemplar_labels(&self.pairs(&sent.refs)?);
-        Ok(labels.map(|labels| Exemplar { labels, value: sent.value, timestamp: sent.timestamp }))
+        Ok(labels.map(|labels| Exemplar { labels, value: sent.value, timestamp: sent.timestamp, has_timestamp: sent.timestamp.0 != 0 }))
     }
 }
 
