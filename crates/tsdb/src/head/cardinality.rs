@@ -1,7 +1,6 @@
 //! What the series are made of: the figures of `/api/v1/status/tsdb`.
 
 use super::index::Index;
-use super::symbols::SymbolId;
 use model::labels::METRIC_NAME;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -28,20 +27,20 @@ impl Index {
         let mut values = Top::new(limit);
         let mut bytes = Top::new(limit);
         let mut pairs = Top::new(limit);
-        for (name, dictionary) in self.dictionaries() {
-            let name_text = self.symbols.text(name);
+        for (name, dictionary) in self.pairs.dictionaries() {
+            let name = self.symbols().text(name);
             let mut label_bytes = 0;
-            for value in dictionary.iter() {
-                let value_text = self.symbols.text(value);
-                let series = self.series_with(name, value);
-                if name_text == METRIC_NAME {
-                    metrics.offer(series, (value_text, ""));
+            for pair in dictionary.iter() {
+                let value = self.pairs.value_text(pair);
+                let series = self.pairs.postings(pair).slot_count();
+                if name == METRIC_NAME {
+                    metrics.offer(series, (value, ""));
                 }
-                pairs.offer(series, (name_text, value_text));
-                label_bytes += series * (text_bytes(name_text) + text_bytes(value_text));
+                pairs.offer(series, (name, value));
+                label_bytes += series * (text_bytes(name) + text_bytes(value));
             }
-            values.offer(dictionary.len() as u64, (name_text, ""));
-            bytes.offer(label_bytes, (name_text, ""));
+            values.offer(dictionary.len() as u64, (name, ""));
+            bytes.offer(label_bytes, (name, ""));
         }
         let alone = |(text, _): (&str, &str)| text.to_owned();
         Cardinality {
@@ -51,11 +50,6 @@ impl Index {
             series_by_pair: pairs.finish(|(name, value)| format!("{name}={value}")),
             label_pair_count: self.pair_count() as u64,
         }
-    }
-
-    /// How many series have this label pair.
-    fn series_with(&self, name: SymbolId, value: SymbolId) -> u64 {
-        self.postings_of(name, value).map_or(0, super::postings::Postings::slot_count)
     }
 }
 
@@ -67,8 +61,11 @@ fn text_bytes(text: &str) -> u64 {
 /// The highest of many figures; the least of those kept stands on top of the heap.
 struct Top<'a> {
     limit: usize,
-    kept: BinaryHeap<Reverse<(u64, Reverse<(&'a str, &'a str)>)>>,
+    kept: BinaryHeap<Reverse<Figure<'a>>>,
 }
+
+/// A figure and whose it is; of equal figures the one with the lower text is higher.
+type Figure<'a> = (u64, Reverse<(&'a str, &'a str)>);
 
 impl<'a> Top<'a> {
     fn new(limit: usize) -> Self {

@@ -1,42 +1,48 @@
 //! Which series the head has: by labels, and by matchers.
 //!
+//! A series is a list of label pairs, four bytes each; pairs, their texts and their postings are kept once for all series
+//! ([`pairs`](super::pairs)). Everything grows by small pages or by small tables, so that no series waits for the growth
+//! of something as large as all series, and memory never holds the old and the new.
+//!
+//! # Removal
+//! A select finds slots under the read lock, gives it back, and reads the labels of what it found later. So a removed
+//! series is in *limbo* at first: no look-up finds it, but its slot, its labels and their ids stay until
+//! [`Index::reclaim`], which the caller calls when nobody can hold the slot any more.
+//!
 //! # Invariants
-//! - A slot is free, or has a series, or is in limbo: removed, but some reader may still hold it.
-//! - A slot with a series stands in the postings of each of its label pairs, and in no others.
-//! - A slot in limbo stands in no postings, but its labels can be read.
+//! - A slot is free, or has a series, or is in limbo.
+//! - A slot with a series stands in the postings of each of its label pairs, and in no others; one in limbo in none.
+//! - The list of pairs of a slot with a series or in limbo is in order of name, and its last one is marked.
 
-use super::postings::Postings;
+use super::paged::{Arena, Paged};
+use super::pairs::{PAIRS_MAX, PairId, Pairs};
+use super::rank::Ranks;
 use super::symbols::{SymbolId, Symbols};
+use super::table::Table;
 use foldhash::fast::FixedState;
-use hashbrown::{HashMap, HashTable};
 use model::Labels;
 use roaring::RoaringBitmap;
-use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use storage::{SeriesHandle, SeriesRef, Slot};
 
-/// Label pairs of a page; the pairs of one series lie in one page.
-const PAGE_PAIRS: usize = 32 * 1024;
+/// Pairs of a page of lists; a longer list gets a page of its own.
+const PAGE_PAIRS: u32 = 1 << 15;
+/// Pages of lists that one call of [`Index::reclaim`] empties: about a millisecond.
+const COMPACTED: usize = 2;
 
-type Pair = (SymbolId, SymbolId);
+/// The mark of a list's last pair.
+const LAST: u32 = PAIRS_MAX;
+/// In place of a pair in the list of a series without labels.
+const NO_PAIR: u32 = PAIRS_MAX - 1;
 
-/// Where a series' label pairs lie.
+/// A slot's series.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    page: u16,
-    start: u16,
-    count: u32,
-}
-
-/// Values of one label name.
-#[derive(Debug, Default)]
-pub(super) struct Values {
-    /// Sorted by text.
-    run: Vec<SymbolId>,
-    /// New ones, in no order; merged into the run when there are many.
-    tail: Vec<SymbolId>,
-    /// How many series have the label.
-    series: u64,
+struct Row {
+    /// Where its list of pairs lies: page and start in one.
+    place: u32,
+    ref_low: u32,
+    /// The ref's next 8 bits, then 24 bits of the labels' hash.
+    ref_high_and_hash: u32,
 }
 
 /// Series that were removed, whose slots some reader may still hold.
@@ -61,25 +67,71 @@ impl Limbo {
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
+
+    /// Takes off at most `count` slots, to be reclaimed by themselves.
+    pub fn split(&mut self, count: usize) -> Limbo {
+        let rest = self.slots.len().saturating_sub(count);
+        Limbo { slots: self.slots.split_off(rest) }
+    }
+}
+
+/// Bytes of memory by structure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IndexBytes {
+    /// Lists of pairs.
+    pub labels: usize,
+    /// Refs and places of slots.
+    pub rows: usize,
+    /// The table by labels.
+    pub table: usize,
+    /// Label pairs and dictionaries.
+    pub pairs: usize,
+    /// Postings, and the sets of slots.
+    pub postings: usize,
+    /// Strings.
+    pub symbols: usize,
+    /// Label ranks.
+    pub ranks: usize,
+}
+
+impl IndexBytes {
+    /// Of all structures.
+    pub fn total(&self) -> usize {
+        self.labels + self.rows + self.table + self.pairs + self.postings + self.symbols + self.ranks
+    }
 }
 
 /// Labels of all series.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Index {
-    pub(super) symbols: Symbols,
-    pages: Vec<Vec<Pair>>,
-    places: Vec<Place>,
-    refs: Vec<u64>,
-    by_labels: HashTable<u32>,
-    /// Hash of each slot's labels, kept so that the table can grow without looking at strings.
-    hashes: Vec<u32>,
+    pub(super) pairs: Pairs,
+    lists: Arena<Vec<u32>>,
+    rows: Paged<Row>,
+    by_labels: Table,
     hasher: FixedState,
-    pub(super) postings: HashMap<Pair, Postings, FixedState>,
-    pub(super) values: HashMap<SymbolId, Values, FixedState>,
     /// Slots with a series.
     alive: RoaringBitmap,
     /// Slots that the next series may take.
     free: RoaringBitmap,
+    pub(super) ranks: Ranks,
+    /// The list of the series that is being added.
+    scratch: Vec<u32>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            pairs: Pairs::default(),
+            lists: Arena::new(PAGE_PAIRS as usize),
+            rows: Paged::default(),
+            by_labels: Table::default(),
+            hasher: FixedState::default(),
+            alive: RoaringBitmap::new(),
+            free: RoaringBitmap::new(),
+            ranks: Ranks::default(),
+            scratch: Vec::new(),
+        }
+    }
 }
 
 impl Index {
@@ -95,226 +147,199 @@ impl Index {
 
     /// One above the highest slot that ever had a series.
     pub fn slot_end(&self) -> u32 {
-        self.places.len() as u32
+        self.rows.len() as u32
     }
 
     /// Distinct label pairs.
     pub fn pair_count(&self) -> usize {
-        self.postings.len()
+        self.pairs.listed_count()
     }
 
-    /// Label names in use and their values, in no order.
-    pub(super) fn dictionaries(&self) -> impl Iterator<Item = (SymbolId, &Values)> {
-        self.values.iter().map(|(name, values)| (*name, values))
+    /// The strings of names and values.
+    pub fn symbols(&self) -> &Symbols {
+        &self.pairs.symbols
     }
 
-    /// The slots with a label pair.
-    pub(super) fn postings_of(&self, name: SymbolId, value: SymbolId) -> Option<&Postings> {
-        self.postings.get(&(name, value))
+    /// Where memory is.
+    pub fn bytes(&self) -> IndexBytes {
+        let (pairs, postings) = self.pairs.bytes();
+        IndexBytes {
+            labels: self.lists.capacity() * size_of::<u32>(),
+            rows: self.rows.bytes(),
+            table: self.by_labels.bytes(),
+            pairs,
+            postings: postings + self.alive.serialized_size() + self.free.serialized_size(),
+            symbols: self.pairs.symbols.bytes(),
+            ranks: self.ranks.bytes(),
+        }
     }
 
     /// The series with these labels.
     pub fn find(&self, labels: &Labels) -> Option<SeriesHandle> {
         let hash = self.hash(labels);
-        let slot = *self.by_labels.find(spread(hash), |slot| self.hashes[*slot as usize] == hash && self.has_labels(*slot, labels))?;
+        let slot = self.by_labels.find(spread(hash), |slot| self.rows[slot as usize].hash() == hash && self.has_labels(slot, labels))?;
         Some(self.handle(slot))
     }
 
-    /// The handle of a slot in use.
+    /// The handle of a slot that has a series or is in limbo.
     pub fn handle(&self, slot: u32) -> SeriesHandle {
-        SeriesHandle { slot: Slot(slot), series_ref: SeriesRef(self.refs[slot as usize]) }
+        SeriesHandle { slot: Slot(slot), series_ref: self.rows[slot as usize].series_ref() }
     }
 
     /// Adds a series, whose labels must be new here. It gets the lowest free slot.
     pub fn insert(&mut self, labels: &Labels, series_ref: SeriesRef) -> Slot {
-        let place = self.store_pairs(labels);
+        let mut list = std::mem::take(&mut self.scratch);
+        list.extend(labels.iter().map(|(name, value)| self.pairs.acquire(name, value).0));
+        match list.last_mut() {
+            Some(last) => *last |= LAST,
+            None => list.push(NO_PAIR | LAST),
+        }
         let hash = self.hash(labels);
+        let row = Row::new(place(self.lists.store(&list)), series_ref, hash);
         let slot = match self.free.min() {
             Some(slot) => {
                 self.free.remove(slot);
-                self.places[slot as usize] = place;
-                self.refs[slot as usize] = series_ref.0;
-                self.hashes[slot as usize] = hash;
+                self.rows[slot as usize] = row;
                 slot
             }
             None => {
-                let slot = u32::try_from(self.places.len()).expect("the head refuses series long before 2^32");
-                self.places.push(place);
-                self.refs.push(series_ref.0);
-                self.hashes.push(hash);
-                slot
+                self.rows.push(row);
+                u32::try_from(self.rows.len() - 1).expect("the head refuses series long before 2^32")
             }
         };
-        for at in 0..place.count as usize {
-            let pair = self.pages[usize::from(place.page)][usize::from(place.start) + at];
-            self.post(pair, slot);
+        for pair in pairs_of(&list) {
+            self.pairs.list(pair, slot);
         }
-        let hashes = &self.hashes;
-        self.by_labels.insert_unique(spread(hash), slot, |slot| spread(hashes[*slot as usize]));
+        let rows = &self.rows;
+        self.by_labels.insert(spread(hash), slot, |slot| spread(rows[slot as usize].hash()));
         self.alive.insert(slot);
+        list.clear();
+        self.scratch = list;
         Slot(slot)
     }
 
-    /// Takes series out: no look-up finds them any more. Slots without a series are passed over. Work grows with the
-    /// number of slots and the length of their postings: many are best removed some thousand at a time, in ascending order.
+    /// Takes series out: no look-up finds them any more. Slots without a series are passed over. A thousand at a time take
+    /// about a millisecond.
     pub fn remove(&mut self, slots: &[u32]) -> Limbo {
         let mut limbo = Limbo::default();
+        let mut listed: Vec<(PairId, u32)> = Vec::new();
         for slot in slots.iter().copied() {
             if !self.alive.remove(slot) {
                 continue;
             }
-            if let Ok(entry) = self.by_labels.find_entry(spread(self.hashes[slot as usize]), |known| *known == slot) {
-                entry.remove();
-            }
-            let place = self.places[slot as usize];
-            for at in 0..place.count as usize {
-                let pair = self.pages[usize::from(place.page)][usize::from(place.start) + at];
-                self.unpost(pair, slot);
-            }
+            let rows = &self.rows;
+            let rehash = |slot: u32| spread(rows[slot as usize].hash());
+            self.by_labels.remove(rehash(slot), slot, rehash);
+            listed.extend(self.pair_ids(slot).map(|pair| (pair, slot)));
             limbo.slots.push(slot);
+        }
+        listed.sort_unstable();
+        let mut gone: Vec<u32> = Vec::new();
+        for of_pair in listed.chunk_by(|a, b| a.0 == b.0) {
+            gone.clear();
+            gone.extend(of_pair.iter().map(|(_, slot)| *slot));
+            self.pairs.unlist(of_pair[0].0, &gone);
         }
         limbo
     }
 
-    /// Makes the slots of removed series free for others. No reader may hold one of them any more.
+    /// Makes the slots of removed series free for others. No reader may hold one of them any more. Like
+    /// [`Self::remove`], it is quick for a thousand slots at a time.
     pub fn reclaim(&mut self, limbo: Limbo) {
-        self.free.extend(limbo.slots);
+        for slot in limbo.slots {
+            let place = self.rows[slot as usize].place;
+            let list: Vec<PairId> = self.pair_ids(slot).collect();
+            list.iter().for_each(|pair| self.pairs.release(*pair));
+            self.lists.release(place / PAGE_PAIRS, list.len().max(1));
+            self.rows[slot as usize].place = Row::NOWHERE;
+            self.ranks.forget(slot);
+            self.free.insert(slot);
+        }
+        self.pairs.symbols.compact();
+        self.compact_lists();
+    }
+
+    /// Moves the lists out of a few pages of which half is unused.
+    fn compact_lists(&mut self) {
+        let sparse = self.lists.sparse(COMPACTED);
+        if sparse.is_empty() {
+            return;
+        }
+        for slot in 0..self.rows.len() {
+            let old = self.rows[slot].place;
+            if old != Row::NOWHERE && sparse.contains(&(old / PAGE_PAIRS)) {
+                let list = self.list(old).to_vec();
+                self.rows[slot].place = place(self.lists.store(&list));
+                self.lists.release(old / PAGE_PAIRS, list.len());
+            }
+        }
     }
 
     /// The labels of a slot that has a series or is in limbo.
     pub fn labels(&self, slot: u32) -> Labels {
-        Labels::from_sorted(self.pairs(slot).map(|(name, value)| (self.symbols.text(name), self.symbols.text(value))))
+        Labels::from_sorted(self.pair_ids(slot).map(|pair| self.pairs.texts(pair)))
     }
 
     /// The label pairs of a slot that has a series or is in limbo, in order of name.
-    pub(super) fn pairs(&self, slot: u32) -> impl Iterator<Item = Pair> + '_ {
-        let place = self.places[slot as usize];
-        self.pages[usize::from(place.page)][usize::from(place.start)..][..place.count as usize].iter().copied()
+    pub(super) fn pair_ids(&self, slot: u32) -> impl Iterator<Item = PairId> + '_ {
+        pairs_of(self.list(self.rows[slot as usize].place))
     }
 
-    /// Label names in use, sorted; given slots, of those series only.
-    pub fn label_names(&self, slots: Option<&RoaringBitmap>) -> Vec<String> {
-        let ids: BTreeSet<SymbolId> = match slots {
-            None => self.values.keys().copied().collect(),
-            Some(slots) => slots.iter().flat_map(|slot| self.pairs(slot)).map(|(name, _)| name).collect(),
-        };
-        self.sorted_texts(ids)
+    /// The pair with this name of a slot that has a series or is in limbo.
+    pub(super) fn pair_named(&self, slot: u32, name: SymbolId) -> Option<PairId> {
+        self.pair_ids(slot).find(|pair| self.pairs.name(*pair) == name)
     }
 
-    /// Values of a label, sorted; given slots, of those series only.
-    pub fn label_values(&self, name: &str, slots: Option<&RoaringBitmap>) -> Vec<String> {
-        let Some(name) = self.symbols.find(name) else { return Vec::new() };
-        let ids: BTreeSet<SymbolId> = match slots {
-            None => self.values.get(&name).into_iter().flat_map(Values::iter).collect(),
-            Some(slots) => slots.iter().flat_map(|slot| self.pairs(slot)).filter(|(n, _)| *n == name).map(|(_, value)| value).collect(),
-        };
-        self.sorted_texts(ids)
-    }
-
-    fn sorted_texts(&self, ids: BTreeSet<SymbolId>) -> Vec<String> {
-        let mut texts: Vec<String> = ids.into_iter().map(|id| self.symbols.text(id).to_owned()).collect();
-        texts.sort_unstable();
-        texts
-    }
-
-    /// All strings that label names and values use, sorted, each once: the symbols of a block of all series.
-    pub fn sorted_symbols(&self) -> Vec<String> {
-        let ids = self.values.iter().flat_map(|(name, values)| std::iter::once(*name).chain(values.iter())).collect();
-        self.sorted_texts(ids)
+    fn list(&self, place: u32) -> &[u32] {
+        let rest = &self.lists.page(place / PAGE_PAIRS)[(place % PAGE_PAIRS) as usize..];
+        let last = rest.iter().position(|pair| pair & LAST != 0).expect("the last pair of a list is marked");
+        &rest[..=last]
     }
 
     fn hash(&self, labels: &Labels) -> u32 {
-        self.hasher.hash_one(labels.as_bytes()) as u32
+        self.hasher.hash_one(labels.as_bytes()) as u32 & HASH_MASK
     }
 
     fn has_labels(&self, slot: u32, labels: &Labels) -> bool {
-        let mine = self.pairs(slot).map(|(name, value)| (self.symbols.text(name), self.symbols.text(value)));
-        mine.eq(labels.iter())
-    }
-
-    fn store_pairs(&mut self, labels: &Labels) -> Place {
-        let count = labels.len();
-        if self.pages.last().is_none_or(|page| page.capacity() - page.len() < count) {
-            self.pages.push(Vec::with_capacity(PAGE_PAIRS.max(count)));
-        }
-        let page = self.pages.len() - 1;
-        let start = self.pages[page].len();
-        for (name, value) in labels {
-            let pair = (self.symbols.intern(name), self.symbols.intern(value));
-            self.pages[page].push(pair);
-        }
-        Place {
-            page: u16::try_from(page).expect("2^16 pages hold the pairs of more series than there are slots"),
-            start: u16::try_from(start).expect("a page that is longer than PAGE_PAIRS holds one series, from its start"),
-            count: u32::try_from(count).expect("2^32 labels do not fit the memory that a label set may take"),
-        }
-    }
-
-    fn post(&mut self, pair: Pair, slot: u32) {
-        let values = self.values.entry(pair.0).or_default();
-        values.series += 1;
-        let postings = self.postings.entry(pair).or_default();
-        if postings.slot_count() == 0 {
-            values.add(pair.1, &self.symbols);
-        }
-        postings.insert(slot);
-    }
-
-    fn unpost(&mut self, pair: Pair, slot: u32) {
-        let Some(values) = self.values.get_mut(&pair.0) else { return };
-        values.series -= 1;
-        let Some(postings) = self.postings.get_mut(&pair) else { return };
-        postings.remove(slot);
-        if postings.slot_count() == 0 {
-            self.postings.remove(&pair);
-            values.remove(pair.1);
-            if values.len() == 0 {
-                self.values.remove(&pair.0);
-            }
-        }
+        self.pair_ids(slot).map(|pair| self.pairs.texts(pair)).eq(labels.iter())
     }
 }
 
-impl Values {
-    /// How many series have the label.
-    pub(super) fn labelled_count(&self) -> u64 {
-        self.series
+const HASH_BITS: u32 = 24;
+const HASH_MASK: u32 = (1 << HASH_BITS) - 1;
+
+impl Row {
+    /// The place of a free slot.
+    const NOWHERE: u32 = u32::MAX;
+
+    fn new(place: u32, series_ref: SeriesRef, hash: u32) -> Self {
+        debug_assert!(series_ref.0 < 1 << 40, "refs are below 2^40");
+        let ref_high = (series_ref.0 >> 32) as u32;
+        Self { place, ref_low: series_ref.0 as u32, ref_high_and_hash: ref_high << HASH_BITS | hash }
     }
 
-    /// How many values there are.
-    pub(super) fn len(&self) -> usize {
-        self.run.len() + self.tail.len()
+    #[inline]
+    fn hash(self) -> u32 {
+        self.ref_high_and_hash & HASH_MASK
     }
 
-    /// All values, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = SymbolId> + '_ {
-        self.run.iter().chain(&self.tail).copied()
-    }
-
-    /// Values that start with `prefix`, in no order.
-    pub(super) fn with_prefix<'a>(&'a self, prefix: &'a str, symbols: &'a Symbols) -> impl Iterator<Item = SymbolId> + 'a {
-        let from = self.run.partition_point(|id| symbols.text(*id) < prefix);
-        let run = self.run[from..].iter().take_while(move |id| symbols.text(**id).starts_with(prefix));
-        run.chain(self.tail.iter().filter(move |id| symbols.text(**id).starts_with(prefix))).copied()
-    }
-
-    fn remove(&mut self, value: SymbolId) {
-        self.tail.retain(|known| *known != value);
-        self.run.retain(|known| *known != value);
-    }
-
-    fn add(&mut self, value: SymbolId, symbols: &Symbols) {
-        self.tail.push(value);
-        // A tail of an eighth keeps both the scan of the tail and the merges (each value is moved some eight times) cheap.
-        if self.tail.len() > 256.max(self.run.len() / 8) {
-            self.run.append(&mut self.tail);
-            self.run.sort_by(|a, b| symbols.text(*a).cmp(symbols.text(*b)));
-            self.run.shrink_to_fit();
-        }
+    fn series_ref(self) -> SeriesRef {
+        SeriesRef(u64::from(self.ref_high_and_hash >> HASH_BITS) << 32 | u64::from(self.ref_low))
     }
 }
 
-/// The table looks at a hash's highest and lowest bits: a product brings all of the 32 into both.
+fn pairs_of(list: &[u32]) -> impl Iterator<Item = PairId> + '_ {
+    list.iter().map(|pair| pair & !LAST).filter(|pair| *pair != NO_PAIR).map(PairId)
+}
+
+fn place((page, start): (u32, u32)) -> u32 {
+    page.checked_mul(PAGE_PAIRS).and_then(|first| first.checked_add(start)).expect("the lists of 2^32 pairs do not fit in memory")
+}
+
+/// The table wants 64 bits: a product brings those of the hash into all of them.
 fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,13 +32,17 @@ pub mod index;
 pub mod mapped;
 pub mod matching;
 pub mod metadata;
+mod names;
 pub mod ooo;
+mod paged;
+mod pairs;
 pub mod postings;
 mod rank;
 pub mod select;
 pub mod sequence;
 pub mod slab;
 pub mod symbols;
+mod table;
 
 use crate::wal::Wal;
 pub use cardinality::Cardinality;
@@ -138,7 +142,7 @@ impl Head {
             series_count: index.series_count() as u64,
             chunk_count: count(&self.counters.chunks),
             label_pair_count: index.pair_count() as u64,
-            symbol_count: index.symbols.count() as u64,
+            symbol_count: index.symbols().count() as u64,
             min_time,
             max_time,
             samples_appended: count(&self.counters.samples),
