@@ -6,7 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::compress::Decompressor;
+use super::compress::{Compression, Decompressor};
 use super::page::{FIRST, FRAGMENT_HEADER_LEN, FRAGMENT_MASK, FULL, LAST, MIDDLE, PAGE_END, PAGE_LEN, RESERVED_MASK, SNAPPY, ZSTD};
 
 /// A record and where it begins.
@@ -16,6 +16,8 @@ pub struct Record<'a> {
     pub offset: u64,
     /// The record, decompressed; see [`super::record`].
     pub bytes: &'a [u8],
+    /// How it was stored.
+    pub compression: Compression,
 }
 
 /// A place in a segment from which on nothing can be read, and why.
@@ -153,17 +155,17 @@ impl SegmentReader {
                 return Err(Fault::Order(other));
             }
         };
-        let bytes = match flags {
-            0 => Ok(data),
-            SNAPPY => self.decompressor.snappy(data),
-            _ => self.decompressor.zstd(data),
+        let (compression, bytes) = match flags {
+            0 => (Compression::None, Ok(data)),
+            SNAPPY => (Compression::Snappy, self.decompressor.snappy(data)),
+            _ => (Compression::Zstd, self.decompressor.zstd(data)),
         };
         if bytes.is_err() {
             cursor.offset = offset;
         }
         let bytes = bytes?;
         cursor.good_len = cursor.offset;
-        Ok(Some(Record { offset: offset as u64, bytes }))
+        Ok(Some(Record { offset: offset as u64, bytes, compression }))
     }
 }
 
