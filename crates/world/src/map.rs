@@ -4,10 +4,14 @@
 //! - Only sealed files are mapped: their bytes do not change while a map lives.
 
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A whole file's bytes.
 #[derive(Debug)]
-pub struct Map(Bytes);
+pub struct Map {
+    bytes: Bytes,
+    faulty: AtomicBool,
+}
 
 #[derive(Debug)]
 enum Bytes {
@@ -20,17 +24,22 @@ impl Map {
     #[expect(unsafe_code, reason = "mapping is the one way to read blocks without copying them")]
     pub(crate) fn of_file(file: &std::fs::File) -> std::io::Result<Self> {
         if file.metadata()?.len() == 0 {
-            return Ok(Self(Bytes::Owned(Vec::new())));
+            return Ok(Self::from(Vec::new()));
         }
         // SAFETY: the caller of `Files::map` promises that the file is sealed, so the bytes do not change under the slice.
-        Ok(Self(Bytes::Mapped(unsafe { memmap2::Mmap::map(file)? })))
+        Ok(Self { bytes: Bytes::Mapped(unsafe { memmap2::Mmap::map(file)? }), faulty: AtomicBool::new(false) })
+    }
+
+    /// A part of the file could not be read, and zeros were given instead.
+    pub fn is_faulty(&self) -> bool {
+        self.faulty.load(Ordering::Relaxed)
     }
 }
 
 impl From<Vec<u8>> for Map {
     /// Bytes that lie in memory, for disks that are simulated.
     fn from(bytes: Vec<u8>) -> Self {
-        Self(Bytes::Owned(bytes))
+        Self { bytes: Bytes::Owned(bytes), faulty: AtomicBool::new(false) }
     }
 }
 
@@ -38,7 +47,7 @@ impl Deref for Map {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match &self.0 {
+        match &self.bytes {
             Bytes::Mapped(map) => map,
             Bytes::Owned(bytes) => bytes,
         }

@@ -8,17 +8,28 @@
 //! - But for `tombstones` and `meta.json`, which are replaced as wholes, the files of a published block never change.
 //! - A block appears by renaming a folder that is complete and durable, and goes by renaming it away before anything in it is deleted.
 
+mod chunks;
+mod cursor;
+mod index;
+mod matching;
 pub mod meta;
+mod open;
+mod repair;
+mod select;
+pub mod tombstones;
+mod writer;
 
 use crate::chunk::Encoding;
 use model::Labels;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use ulid::Ulid;
 use world::Files;
 
 pub use meta::{Compaction, Meta, Parent, Stats};
+pub use open::Block;
+pub use repair::repair_version;
+pub use writer::BlockWriter;
 
 /// Added to the name of a folder that is being written.
 pub const CREATION_SUFFIX: &str = ".tmp-for-creation";
@@ -144,112 +155,6 @@ fn replace_file(files: &dyn Files, folder: &Path, name: &str, bytes: &[u8]) -> R
     file.append(bytes).and_then(|()| file.sync()).map_err(|error| BlockError::io(&aside, error))?;
     files.rename(&aside, &path).map_err(|error| BlockError::io(&path, error))?;
     files.sync_folder(folder).map_err(|error| BlockError::io(folder, error))
-}
-
-/// An open block; clones are the same one.
-#[derive(Clone)]
-pub struct Block(Arc<Opened>);
-
-struct Opened {
-    dir: PathBuf,
-}
-
-impl Block {
-    /// Opens the block in a folder.
-    ///
-    /// # Errors
-    /// When a file is missing or its header, tables or their checksums are not in order.
-    pub fn open(_files: &Arc<dyn Files>, dir: &Path) -> Result<Self, BlockError> {
-        Ok(Self(Arc::new(Opened { dir: dir.to_owned() })))
-    }
-
-    /// What it says of itself.
-    pub fn meta(&self) -> Arc<Meta> {
-        unimplemented!()
-    }
-
-    /// Changes what it says of itself, durably.
-    ///
-    /// # Errors
-    /// The operating system's; then nothing has changed.
-    pub fn update_meta(&self, _change: impl FnOnce(&mut Meta)) -> Result<(), BlockError> {
-        unimplemented!()
-    }
-
-    /// Its folder.
-    pub fn dir(&self) -> &Path {
-        &self.0.dir
-    }
-
-    /// Bytes of all its files.
-    pub fn size_bytes(&self) -> u64 {
-        unimplemented!()
-    }
-
-    /// Names and values of its labels, sorted, each once.
-    pub fn symbols(&self) -> impl Iterator<Item = &str> + '_ {
-        std::iter::empty()
-    }
-
-    /// All series in label order.
-    ///
-    /// # Errors
-    /// When the list of them is damaged.
-    pub fn series_ids(&self) -> Result<impl Iterator<Item = SeriesId> + '_, BlockError> {
-        Ok(std::iter::empty())
-    }
-
-    /// Reads a series' entry.
-    ///
-    /// # Errors
-    /// When it is damaged.
-    pub fn series(&self, _id: SeriesId, _entry: &mut SeriesEntry) -> Result<(), BlockError> {
-        unimplemented!()
-    }
-
-    /// A chunk's encoding and bytes, after comparing the checksum.
-    ///
-    /// # Errors
-    /// When it is damaged or of an unknown encoding.
-    pub fn chunk(&self, _chunk_ref: ChunkRef) -> Result<(Encoding, &[u8]), BlockError> {
-        unimplemented!()
-    }
-}
-
-/// Writes a block. Dropped unfinished, it leaves nothing behind.
-pub struct BlockWriter {
-    _files: Arc<dyn Files>,
-}
-
-impl BlockWriter {
-    /// Begins one under a temporary name in `data_dir`; all names and values of its labels come first, sorted, each once.
-    ///
-    /// # Errors
-    /// The operating system's, or that symbols do not strictly increase.
-    pub fn create<'s>(
-        files: &Arc<dyn Files>,
-        _data_dir: &Path,
-        _options: &BlockOptions,
-        _symbols: impl IntoIterator<Item = &'s str>,
-    ) -> Result<Self, BlockError> {
-        Ok(Self { _files: files.clone() })
-    }
-
-    /// Adds a series, later in label order than all before, with chunks that follow each other in time without overlap.
-    ///
-    /// # Errors
-    /// The operating system's, or what is out of order; the writer is of no more use.
-    pub fn add_series(&mut self, _labels: &Labels, _chunks: &[ChunkIn<'_>]) -> Result<(), BlockError> {
-        unimplemented!()
-    }
-
-    /// Makes it durable and gives it its name; none if it has no samples.
-    ///
-    /// # Errors
-    /// The operating system's; then there is no block.
-    pub fn finish(self, _seed: MetaSeed) -> Result<Option<Meta>, BlockError> {
-        unimplemented!()
-    }
 }
 
 /// The folders in `data_dir` that are called as blocks are, by name.

@@ -1,0 +1,89 @@
+//! The symbol table: all names and values of labels, sorted, by number.
+//!
+//! A series of version 2 calls a symbol by its number, one of version 1 by its place in the file.
+
+use super::{Corrupt, SAMPLE_EVERY, section};
+use crate::block::cursor::Cursor;
+
+/// Where the symbols of a mapped index lie.
+#[derive(Debug)]
+pub(super) struct Symbols {
+    /// Place of the first in the file, and of what is behind the last.
+    from: usize,
+    upto: usize,
+    count: u32,
+    by_place: bool,
+    /// Every 32nd one's distance from the first.
+    sampled: Vec<u32>,
+}
+
+impl Symbols {
+    /// Walks the whole table, once.
+    pub fn open(file: &[u8], offset: u64, version: u8) -> Result<Self, Corrupt> {
+        let content = section(file, offset)?;
+        let mut cursor = Cursor::new(content);
+        let count = cursor.be32().ok_or(Corrupt("read symbols: invalid size"))?;
+        let texts = cursor.rest().len();
+        // A symbol takes at least a byte.
+        if count as usize > texts {
+            return Err(Corrupt("read symbols: invalid size"));
+        }
+        let mut sampled = Vec::with_capacity(count as usize / SAMPLE_EVERY + 1);
+        for at in 0..count as usize {
+            if at.is_multiple_of(SAMPLE_EVERY) {
+                // A section is shorter than 2^32.
+                sampled.push((texts - cursor.rest().len()) as u32);
+            }
+            cursor.text().ok_or(Corrupt("read symbols: invalid size"))?;
+        }
+        // `section` has found these places in the file: behind the length and the count.
+        let from = offset as usize + 8;
+        Ok(Self { from, upto: from + texts, count, by_place: version == 1, sampled })
+    }
+
+    /// The symbol that a series calls so.
+    pub fn text<'f>(&self, file: &'f [u8], name: u32) -> Option<&'f str> {
+        let (from, skipped) = if self.by_place {
+            let place = name as usize;
+            (if place >= self.from { place } else { return None }, 0)
+        } else {
+            if name >= self.count {
+                return None;
+            }
+            let sampled = self.sampled.get(name as usize / SAMPLE_EVERY)?;
+            (self.from + *sampled as usize, name as usize % SAMPLE_EVERY)
+        };
+        let mut cursor = Cursor::new(file.get(from..self.upto)?);
+        for _ in 0..skipped {
+            cursor.text()?;
+        }
+        std::str::from_utf8(cursor.text()?).ok()
+    }
+
+    /// What a series calls this symbol.
+    pub fn find(&self, file: &[u8], text: &str) -> Option<u32> {
+        let texts = file.get(self.from..self.upto)?;
+        let at = |distance: &u32| Cursor::new(texts.get(*distance as usize..).unwrap_or_default());
+        let run =
+            self.sampled.partition_point(|distance| at(distance).text().is_some_and(|known| known <= text.as_bytes())).checked_sub(1)?;
+        let mut cursor = at(self.sampled.get(run)?);
+        for step in 0..SAMPLE_EVERY {
+            let place = self.upto - cursor.rest().len();
+            if cursor.text()? == text.as_bytes() {
+                return u32::try_from(if self.by_place { place } else { run * SAMPLE_EVERY + step }).ok();
+            }
+        }
+        None
+    }
+
+    /// All of them in order; those that are not UTF-8 are left out.
+    pub fn iter<'f>(&self, file: &'f [u8]) -> impl Iterator<Item = &'f str> + use<'f> {
+        let mut cursor = Cursor::new(file.get(self.from..self.upto).unwrap_or_default());
+        (0..self.count).map_while(move |_| cursor.text()).filter_map(|text| std::str::from_utf8(text).ok())
+    }
+
+    /// Bytes of memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.sampled.capacity() * size_of::<u32>()
+    }
+}

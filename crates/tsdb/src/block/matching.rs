@@ -1,0 +1,130 @@
+//! From matchers to series of a block: set algebra over postings.
+//!
+//! A matcher that a missing label satisfies cannot be answered from the postings of its matching values, as series without
+//! the label stand in no list. It is turned round: the series whose value does *not* match are taken away. Cheap matchers
+//! run first; where few series are left and a matcher would have to look at many values, the series are looked at instead.
+
+use super::SeriesId;
+use super::index::{Corrupt, Index};
+use model::{MatchOp, Matcher};
+use roaring::RoaringBitmap;
+
+/// The ids of series that satisfy all matchers; without matchers, of all.
+pub(super) fn matching(index: &Index, matchers: &[Matcher]) -> Result<RoaringBitmap, Corrupt> {
+    let (mut adding, taking): (Vec<&Matcher>, Vec<&Matcher>) = matchers.iter().partition(|m| !m.matches_empty());
+    adding.sort_by_cached_key(|matcher| cost(index, matcher));
+    let mut found: Option<RoaringBitmap> = None;
+    for matcher in adding {
+        found = Some(match found {
+            Some(found) if found.is_empty() => return Ok(found),
+            Some(found) if worth_looking(&found, index, matcher) => filter(index, &found, matcher)?,
+            Some(found) => found & union(index, matcher, true)?,
+            None => union(index, matcher, true)?,
+        });
+    }
+    let mut found = match found {
+        Some(found) => found,
+        None => set(index.all_postings()?)?,
+    };
+    for matcher in taking {
+        if found.is_empty() {
+            break;
+        }
+        if worth_looking(&found, index, matcher) {
+            found = filter(index, &found, matcher)?;
+        } else {
+            found -= union(index, matcher, false)?;
+        }
+    }
+    Ok(found)
+}
+
+fn set(ids: impl Iterator<Item = u32>) -> Result<RoaringBitmap, Corrupt> {
+    RoaringBitmap::from_sorted_iter(ids).map_err(|_| Corrupt::POSTINGS_ORDER)
+}
+
+/// Reading and comparing an entry costs some ten times a step through a list.
+fn worth_looking(found: &RoaringBitmap, index: &Index, matcher: &Matcher) -> bool {
+    found.len().saturating_mul(10) < cost(index, matcher)
+}
+
+/// Of these series those that satisfy a matcher, by looking at each.
+fn filter(index: &Index, ids: &RoaringBitmap, matcher: &Matcher) -> Result<RoaringBitmap, Corrupt> {
+    let name = index.find_symbol(&matcher.name);
+    let mut kept = RoaringBitmap::new();
+    for id in ids {
+        let mut value = Some("");
+        let read = index.pairs(SeriesId(id), |n, v| {
+            if Some(n) == name {
+                value = index.symbol(v);
+            }
+        });
+        // A damaged entry is kept: whoever reads it next says so.
+        if read.is_err() || value.is_none_or(|value| matcher.matches(value)) {
+            kept.insert(id);
+        }
+    }
+    Ok(kept)
+}
+
+/// About how many postings or values have to be looked at.
+fn cost(index: &Index, matcher: &Matcher) -> u64 {
+    let values = index.value_count(&matcher.name) as u64;
+    match (matcher.op, matcher.regex().and_then(|regex| regex.literals())) {
+        (MatchOp::Equal | MatchOp::NotEqual, _) if matcher.value.is_empty() => values * 10,
+        (MatchOp::Equal | MatchOp::NotEqual, _) => index.find(&matcher.name, &matcher.value).map_or(0, |place| index.postings_len(place)),
+        (MatchOp::Regex | MatchOp::NotRegex, Some(literals)) => literals.len() as u64 * 10,
+        // Running the engine on a value costs some ten times a step through a list.
+        (MatchOp::Regex | MatchOp::NotRegex, None) => values * 10,
+    }
+}
+
+/// Series that have the label with a value for which the matcher says `wanted`.
+fn union(index: &Index, matcher: &Matcher, wanted: bool) -> Result<RoaringBitmap, Corrupt> {
+    let name = matcher.name.as_str();
+    // What the expression or text itself accepts is what the positive operator accepts and the negative one refuses.
+    let accepted = match matcher.op {
+        MatchOp::Equal | MatchOp::Regex => wanted,
+        MatchOp::NotEqual | MatchOp::NotRegex => !wanted,
+    };
+    let asked = |(value, place): (&str, u64)| (matcher.matches(value) == wanted).then_some(place);
+    match matcher.regex() {
+        None if accepted => lists(index, index.find(name, &matcher.value)),
+        Some(regex) if accepted => match (regex.literals(), regex.prefix()) {
+            (Some(literals), _) => lists(index, literals.iter().filter_map(|literal| index.find(name, literal))),
+            (None, "") => lists(index, index.values(name).filter_map(asked)),
+            (None, prefix) => lists(index, index.values_with_prefix(name, prefix).filter_map(asked)),
+        },
+        _ => lists(index, index.values(name).filter_map(asked)),
+    }
+}
+
+/// The series of any of these lists.
+fn lists(index: &Index, places: impl IntoIterator<Item = u64>) -> Result<RoaringBitmap, Corrupt> {
+    let mut all = RoaringBitmap::new();
+    // Most lists are short, and lists of one name share no series: collected and sorted, they are one list.
+    let mut short: Vec<u32> = Vec::new();
+    for place in places {
+        let ids = index.postings(place)?;
+        if ids.len() > LONG {
+            all |= set(ids)?;
+            continue;
+        }
+        short.extend(ids);
+        if short.len() > SHORT_TOGETHER {
+            add(&mut all, &mut short);
+        }
+    }
+    add(&mut all, &mut short);
+    Ok(all)
+}
+
+/// Lists longer than this become sets by themselves.
+const LONG: usize = 4096;
+/// So many entries of short lists are sorted at a time.
+const SHORT_TOGETHER: usize = 1 << 20;
+
+fn add(all: &mut RoaringBitmap, short: &mut Vec<u32>) {
+    short.sort_unstable();
+    *all |= short.drain(..).collect::<RoaringBitmap>();
+}

@@ -1,0 +1,198 @@
+//! Selecting from a block: series entries of those that match, chunks decoded by whoever asks.
+//!
+//! A damaged series entry is left out and named in the warnings. A damaged chunk costs its own samples: the others are
+//! decoded, and the error comes after them.
+
+use super::index::SeriesReader;
+use super::matching::matching;
+use super::open::Opened;
+use super::{Block, BlockError, ChunkMeta, SeriesEntry, SeriesId};
+use crate::chunk;
+use crate::tombstones::{Intervals, Tombstones};
+use model::{Labels, Matcher};
+use roaring::RoaringBitmap;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+use storage::{Column, Interval, Names, Queryable, SelectError, SelectHints, Selection, Series};
+
+/// Samples that a chunk is taken to have before anybody has looked.
+const SAMPLES_PER_CHUNK: usize = 120;
+
+/// What was selected, shared by its series.
+struct Selected {
+    block: Arc<Opened>,
+    tombstones: Arc<Tombstones>,
+    series: Vec<Entry>,
+    chunks: Vec<ChunkMeta>,
+}
+
+struct Entry {
+    id: SeriesId,
+    labels: Labels,
+    chunks: Range<usize>,
+}
+
+struct BlockSeries {
+    selected: Arc<Selected>,
+    at: usize,
+}
+
+impl Block {
+    fn overlaps(&self, range: Interval) -> bool {
+        let meta = self.meta();
+        meta.min_time <= range.end.0 && range.start.0 < meta.max_time
+    }
+
+    /// The ids of series that satisfy any of the sets.
+    fn matching_any(&self, matcher_sets: &[Vec<Matcher>]) -> Result<RoaringBitmap, SelectError> {
+        let mut ids = RoaringBitmap::new();
+        for matchers in matcher_sets {
+            ids |= matching(&self.0.index, matchers).map_err(|what| self.failed(what))?;
+        }
+        self.sound()?;
+        Ok(ids)
+    }
+
+    fn failed(&self, what: impl std::fmt::Display) -> SelectError {
+        SelectError::Corrupt(self.0.corrupt(what).to_string())
+    }
+
+    /// Where the index cannot be read, zeros are: no answer that it gave meanwhile may be believed.
+    fn sound(&self) -> Result<(), SelectError> {
+        if self.0.index.is_faulty() { Err(self.failed("a part of it cannot be read")) } else { Ok(()) }
+    }
+
+    /// Sorted names or values for these symbols.
+    fn names(&self, symbols: &BTreeSet<u32>, warnings: Vec<String>) -> Result<Names, SelectError> {
+        // Symbols are sorted: so are their numbers and places.
+        let names = symbols.iter().filter_map(|symbol| self.0.index.symbol(*symbol)).map(str::to_owned).collect();
+        self.sound()?;
+        Ok(Names { names, warnings })
+    }
+}
+
+impl Queryable for Block {
+    fn select(&self, range: Interval, matchers: &[Matcher], hints: &SelectHints) -> Result<Selection, SelectError> {
+        if !self.overlaps(range) {
+            return Ok(Selection::default());
+        }
+        let ids = matching(&self.0.index, matchers).map_err(|what| self.failed(what))?;
+        let tombstones = self.tombstones();
+        let mut selected = Selected { block: self.0.clone(), tombstones, series: Vec::new(), chunks: Vec::new() };
+        let mut warnings = Vec::new();
+        let mut reader = SeriesReader::new(&self.0.index);
+        let mut entry = SeriesEntry::default();
+        for id in ids {
+            if hints.limit > 0 && selected.series.len() == hints.limit {
+                break;
+            }
+            let id = SeriesId(id);
+            if let Err(what) = reader.read(id, &mut entry) {
+                warnings.push(self.0.corrupt(format_args!("series {}: {what}", id.0)).to_string());
+                continue;
+            }
+            let deleted = selected.tombstones.get(id.0.into());
+            let wanted = |chunk: &&ChunkMeta| {
+                chunk.max_time >= range.start.0
+                    && chunk.min_time <= range.end.0
+                    && deleted.is_none_or(|deleted| !deleted.covers_all(chunk.min_time, chunk.max_time))
+            };
+            let from = selected.chunks.len();
+            if hints.labels_only {
+                if !entry.chunks.iter().any(|chunk| wanted(&chunk)) {
+                    continue;
+                }
+            } else {
+                selected.chunks.extend(entry.chunks.iter().filter(wanted));
+                if selected.chunks.len() == from {
+                    continue;
+                }
+            }
+            selected.series.push(Entry { id, labels: std::mem::take(&mut entry.labels), chunks: from..selected.chunks.len() });
+        }
+        self.sound()?;
+        let selected = Arc::new(selected);
+        // Ids ascend with labels: the order is the caller's, asked for or not.
+        let series = (0..selected.series.len()).map(|at| Box::new(BlockSeries { selected: selected.clone(), at }) as Box<dyn Series>);
+        Ok(Selection { series: series.collect(), warnings })
+    }
+
+    fn label_names(&self, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Names, SelectError> {
+        if !self.overlaps(range) {
+            return Ok(Names::default());
+        }
+        if matcher_sets.is_empty() {
+            return Ok(Names { names: self.0.index.label_names().map(str::to_owned).collect(), warnings: Vec::new() });
+        }
+        let (mut symbols, mut warnings) = (BTreeSet::new(), Vec::new());
+        for id in self.matching_any(matcher_sets)? {
+            let read = self.0.index.pairs(SeriesId(id), |name, _| _ = symbols.insert(name));
+            warnings.extend(read.err().map(|what| self.0.corrupt(format_args!("series {id}: {what}")).to_string()));
+        }
+        self.names(&symbols, warnings)
+    }
+
+    fn label_values(&self, name: &str, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Names, SelectError> {
+        if !self.overlaps(range) {
+            return Ok(Names::default());
+        }
+        if matcher_sets.is_empty() {
+            let names = self.0.index.values(name).map(|(value, _)| value.to_owned()).collect();
+            self.sound()?;
+            return Ok(Names { names, warnings: Vec::new() });
+        }
+        let Some(wanted) = self.0.index.find_symbol(name) else { return Ok(Names::default()) };
+        let (mut symbols, mut warnings) = (BTreeSet::new(), Vec::new());
+        for id in self.matching_any(matcher_sets)? {
+            let read = self.0.index.pairs(SeriesId(id), |name, value| {
+                if name == wanted {
+                    symbols.insert(value);
+                }
+            });
+            warnings.extend(read.err().map(|what| self.0.corrupt(format_args!("series {id}: {what}")).to_string()));
+        }
+        self.names(&symbols, warnings)
+    }
+}
+
+impl BlockSeries {
+    fn entry(&self) -> &Entry {
+        &self.selected.series[self.at]
+    }
+
+    fn chunks(&self) -> &[ChunkMeta] {
+        &self.selected.chunks[self.entry().chunks.clone()]
+    }
+
+    fn deleted(&self) -> Option<&Intervals> {
+        self.selected.tombstones.get(self.entry().id.0.into())
+    }
+}
+
+impl Series for BlockSeries {
+    fn labels(&self) -> &Labels {
+        &self.entry().labels
+    }
+
+    fn decode(&self, range: Interval, column: &mut Column) -> Result<(), SelectError> {
+        let mut failed: Option<String> = None;
+        for chunk in self.chunks().iter().filter(|chunk| chunk.max_time >= range.start.0 && chunk.min_time <= range.end.0) {
+            let decoded = self.selected.block.segments.chunk(chunk.chunk_ref).and_then(|(encoding, bytes)| {
+                chunk::decode(encoding, bytes, range.start.0..=range.end.0, column)
+                    .map_err(|what| BlockError::Corrupt(format!("cannot populate chunk {}: {what}", chunk.chunk_ref.0)))
+            });
+            if let Err(error) = decoded {
+                failed.get_or_insert_with(|| format!("{}: {error}", self.selected.block.dir.display()));
+            }
+        }
+        if let Some(deleted) = self.deleted() {
+            deleted.retain(column, 0);
+        }
+        failed.map_or(Ok(()), |what| Err(SelectError::Corrupt(what)))
+    }
+
+    fn samples_estimate(&self) -> usize {
+        self.chunks().len() * SAMPLES_PER_CHUNK
+    }
+}
