@@ -103,7 +103,7 @@ pub enum CheckpointError {
 }
 
 /// Up to which segment Prometheus would replace the log now: the lower two thirds, without the segment being written. None
-/// if that is one segment or less, which is not worth a checkpoint.
+/// if that is one segment or less, which is not worth a checkpoint. To be asked before [`Wal::begin_segment`].
 pub fn due(layout: &segment::Layout) -> Option<SegmentIndex> {
     let segments = layout.after_checkpoint();
     let (first, current) = (segments.first()?.index.0, segments.last()?.index.0);
