@@ -4,7 +4,9 @@
 
 mod bounds;
 mod check;
+mod compact;
 mod resolution;
+mod same;
 
 pub use bounds::Bucket;
 pub use check::HistogramError;
@@ -95,4 +97,33 @@ pub struct FloatHistogram {
     pub negative_counts: Vec<f64>,
     /// Upper bounds of custom buckets.
     pub custom_values: Arc<[f64]>,
+}
+
+impl Histogram {
+    /// The same histogram with float counts.
+    pub fn to_float(&self) -> FloatHistogram {
+        let custom = self.schema == SCHEMA_CUSTOM;
+        FloatHistogram {
+            reset_hint: self.reset_hint,
+            schema: self.schema,
+            zero_threshold: if custom { 0.0 } else { self.zero_threshold },
+            zero_count: if custom { 0.0 } else { self.zero_count as f64 },
+            count: self.count as f64,
+            sum: self.sum,
+            positive_spans: Arc::clone(&self.positive_spans),
+            negative_spans: if custom { Arc::default() } else { Arc::clone(&self.negative_spans) },
+            positive_counts: counts(&self.positive_deltas),
+            negative_counts: if custom { Vec::new() } else { counts(&self.negative_deltas) },
+            custom_values: if custom { Arc::clone(&self.custom_values) } else { Arc::default() },
+        }
+    }
+}
+
+fn counts(deltas: &[i64]) -> Vec<f64> {
+    let mut count = 0i64;
+    let mut next = |delta: &i64| {
+        count = count.wrapping_add(*delta);
+        count as f64
+    };
+    deltas.iter().map(&mut next).collect()
 }

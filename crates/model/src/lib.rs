@@ -16,7 +16,7 @@ pub mod time;
 pub mod value;
 
 pub use exemplar::Exemplar;
-pub use histogram::{FloatHistogram, Histogram};
+pub use histogram::{FloatHistogram, Histogram, ResetHint, Span};
 pub use labels::{Labels, LabelsBuilder};
 pub use matcher::{MatchOp, Matcher};
 pub use metadata::{Metadata, MetricType};

@@ -1,8 +1,11 @@
 //! Runs of samples into chunks.
 
-use super::xor::XorAppender;
-use super::{Encoded, Encoding, Sample, Value};
+use super::{Appended, Encoded, Encoding, OpenChunk, Sample, Value};
 use crate::db::FloatEncoding;
+use std::borrow::Cow;
+
+/// Histograms that a chunk takes however many bytes they have.
+const HISTOGRAMS_MIN: u16 = 10;
 
 /// How [`encode`] cuts and encodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,22 +41,48 @@ impl EncodeOptions {
             Value::FloatHistogram(_) => Encoding::FloatHistogram,
         }
     }
+
+    /// Without a start that is not to be kept.
+    fn without_start<'a>(&self, sample: &'a Sample) -> Cow<'a, Sample> {
+        let kept = if matches!(sample.value, Value::Float(_)) { self.float_starts } else { self.histogram_starts };
+        if kept || sample.start == 0 { Cow::Borrowed(sample) } else { Cow::Owned(Sample { start: 0, ..sample.clone() }) }
+    }
+
+    /// Whether a chunk may take a sample that would begin one of this encoding.
+    fn may_go_on(&self, chunk: &OpenChunk, encoding: Encoding) -> bool {
+        let is_histogram = !matches!(chunk.encoding(), Encoding::Xor | Encoding::Xor2);
+        let has_space = chunk.bytes().len() < self.bytes_max || (is_histogram && chunk.count() < HISTOGRAMS_MIN);
+        let suits = match encoding {
+            Encoding::Xor2 | Encoding::HistogramSt | Encoding::FloatHistogramSt => chunk.encoding() == encoding,
+            _ => true,
+        };
+        has_space && suits && chunk.count() < self.samples_max
+    }
 }
 
 /// Encodes samples in order of time, of any mixture, as few chunks with right headers.
+///
+/// A float chunk without start timestamps ends where a float has one that is to be kept; a chunk that can hold them goes on
+/// where they are missing.
 pub fn encode(samples: &[Sample], options: &EncodeOptions) -> Vec<Encoded> {
-    let mut chunks = Vec::new();
-    for run in samples.chunks(usize::from(options.samples_max.max(1))) {
-        let mut bytes = Vec::new();
-        let mut appender = XorAppender::start(&mut bytes);
-        for sample in run {
-            if let Value::Float(value) = sample.value {
-                appender.append(&mut bytes, sample.time, value);
-            }
+    let mut chunks: Vec<Encoded> = Vec::new();
+    let mut open: Option<(i64, OpenChunk)> = None;
+    for sample in samples {
+        let encoding = options.encoding_of(sample);
+        let sample = &options.without_start(sample);
+        if let Some((_, chunk)) = &mut open
+            && options.may_go_on(chunk, encoding)
+            && chunk.append(sample) == Appended::Same
+        {
+            continue;
         }
-        if let [first, .., last] | [first @ last] = run {
-            chunks.push(Encoded { min_time: first.time, max_time: last.time, encoding: Encoding::Xor, bytes: bytes.into() });
-        }
+        let next = OpenChunk::start(sample, encoding, open.as_ref().map(|(_, before)| before));
+        chunks.extend(open.replace((sample.time, next)).map(sealed));
     }
+    chunks.extend(open.map(sealed));
     chunks
+}
+
+fn sealed((min_time, chunk): (i64, OpenChunk)) -> Encoded {
+    Encoded { min_time, max_time: chunk.last_time(), encoding: chunk.encoding(), bytes: chunk.into_bytes().into() }
 }

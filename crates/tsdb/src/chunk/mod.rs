@@ -1,13 +1,22 @@
 //! Chunks: runs of one series' samples as bytes, in Prometheus's encodings.
 
+mod bits;
 pub mod encode;
+mod float;
+mod histogram;
+mod integer;
+mod layout;
 pub mod open;
+mod spans;
+mod starts;
 pub mod xor;
+pub mod xor2;
 
 pub use encode::{EncodeOptions, encode};
 pub use open::{Appended, OpenChunk};
 
-use model::{FloatHistogram, Histogram};
+use histogram::{Decoder, Shape};
+use model::{FloatHistogram, Histogram, Timestamp};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use storage::Column;
@@ -141,8 +150,36 @@ pub fn decode(encoding: Encoding, bytes: &[u8], range: RangeInclusive<i64>, colu
             }
             Ok(())
         }
-        _ => Err(Corrupt::NoHeader { len: bytes.len() }),
+        Encoding::Histogram | Encoding::HistogramSt => decode_histograms::<Histogram>(encoding, bytes, range, column),
+        Encoding::FloatHistogram | Encoding::FloatHistogramSt => decode_histograms::<FloatHistogram>(encoding, bytes, range, column),
+        Encoding::Xor2 => xor2::decode(bytes, range, column),
     }
+}
+
+fn decode_histograms<H: Shape>(encoding: Encoding, bytes: &[u8], range: RangeInclusive<i64>, column: &mut Column) -> Result<(), Corrupt> {
+    let (samples_before, histograms_before, had_starts) = (column.times.len(), column.histograms.len(), !column.starts.is_empty());
+    let mut run = || {
+        let mut decoder = Decoder::<H>::new(encoding, bytes)?;
+        while decoder.next()? {
+            let time = decoder.progress.time;
+            if time > *range.end() {
+                break;
+            }
+            if time >= *range.start() {
+                column.push_histogram(Timestamp(time), Arc::new(decoder.float_histogram()?));
+                column.set_start(Timestamp(decoder.start()));
+            }
+        }
+        Ok(())
+    };
+    let result = run();
+    if result.is_err() {
+        column.times.truncate(samples_before);
+        column.values.truncate(samples_before);
+        column.histograms.truncate(histograms_before);
+        column.starts.truncate(if had_starts { samples_before } else { 0 });
+    }
+    result
 }
 
 /// Gives each sample of a chunk, exactly as stored, to `each`; hints as in [`decode`].
@@ -159,6 +196,20 @@ pub fn samples(encoding: Encoding, bytes: &[u8], mut each: impl FnMut(Sample)) -
             }
             Ok(())
         }
-        _ => Err(Corrupt::NoHeader { len: bytes.len() }),
+        Encoding::Histogram | Encoding::HistogramSt => histogram_samples(encoding, bytes, |start, time, histogram| {
+            each(Sample { start, time, value: Value::Histogram(Arc::new(histogram)) });
+        }),
+        Encoding::FloatHistogram | Encoding::FloatHistogramSt => histogram_samples(encoding, bytes, |start, time, histogram| {
+            each(Sample { start, time, value: Value::FloatHistogram(Arc::new(histogram)) });
+        }),
+        Encoding::Xor2 => xor2::samples(bytes, |start, time, value| each(Sample { start, time, value: Value::Float(value) })),
     }
+}
+
+fn histogram_samples<H: Shape>(encoding: Encoding, bytes: &[u8], mut each: impl FnMut(i64, i64, H)) -> Result<(), Corrupt> {
+    let mut decoder = Decoder::<H>::new(encoding, bytes)?;
+    while decoder.next()? {
+        each(decoder.start(), decoder.progress.time, decoder.histogram()?);
+    }
+    Ok(())
 }

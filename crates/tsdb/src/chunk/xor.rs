@@ -10,18 +10,13 @@
 //! - Decoding any bytes returns, without panic, and yields at most as many samples as the header says.
 
 pub use super::Corrupt;
+use super::bits::{self, LEADING_MAX, NO_WINDOW, Reader, WINDOW_BITS};
 use std::ops::RangeInclusive;
 
 /// Bytes before the stream of bits: the count of samples.
 pub const HEADER_LEN: usize = 2;
 /// The most samples that a chunk can count.
 pub const SAMPLES_MAX: u16 = u16::MAX;
-/// Significant bits of the window, whatever bit of a byte it starts at.
-const WINDOW_BITS: u32 = 64 - 7;
-/// Widest value of the "leading zeros" field: five bits.
-const LEADING_MAX: u8 = 31;
-/// No window of significant bits has been written yet.
-const NO_WINDOW: u8 = 0xff;
 
 /// Appends samples to a chunk that the caller keeps as bytes; the state between two samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +46,11 @@ impl XorAppender {
     /// # Errors
     /// [`Corrupt`] as for [`decode`].
     pub fn resume(bytes: &[u8]) -> Result<Self, Corrupt> {
+        Ok(Self::resume_within(bytes)?.0)
+    }
+
+    /// As [`XorAppender::resume`], of bytes of which the samples may not be all; how many they are.
+    pub(super) fn resume_within(bytes: &[u8]) -> Result<(Self, usize), Corrupt> {
         let count = sample_count(bytes).ok_or(Corrupt::NoHeader { len: bytes.len() })?;
         let mut decoder = Decoder::new(&bytes[HEADER_LEN..], count);
         for _ in 0..count {
@@ -58,15 +58,17 @@ impl XorAppender {
         }
         decoder.check_length()?;
         let trailing = if decoder.leading == NO_WINDOW { 0 } else { decoder.shift };
-        Ok(Self {
+        let len = HEADER_LEN + decoder.reader.position.div_ceil(8);
+        let appender = Self {
             time: decoder.time,
             value_bits: decoder.value_bits,
             delta: decoder.delta,
             count,
             leading: decoder.leading,
             trailing: trailing as u8,
-            free_bits: (decoder.position.wrapping_neg() % 8) as u8,
-        })
+            free_bits: decoder.reader.free_bits(),
+        };
+        Ok((appender, len))
     }
 
     /// Appends a sample to the chunk that this state belongs to.
@@ -158,23 +160,7 @@ impl XorAppender {
     /// Appends the lowest `len` (1 to 64) bits of `bits`, of which all higher ones are zero.
     #[inline]
     fn put_bits(&mut self, bytes: &mut Vec<u8>, bits: u64, len: u32) {
-        let free = u32::from(self.free_bits);
-        let aligned = bits << (64 - len);
-        if free > 0
-            && let Some(last) = bytes.last_mut()
-        {
-            *last |= (aligned >> (64 - free)) as u8;
-        }
-        if len <= free {
-            self.free_bits = (free - len) as u8;
-            return;
-        }
-        let rest = len - free;
-        let whole = bytes.len() + rest.div_ceil(8) as usize;
-        // Eight bytes at once and a cut are cheaper than a copy of unknown length. `len > free` keeps the shift below 64.
-        bytes.extend_from_slice(&(aligned << free).to_be_bytes());
-        bytes.truncate(whole);
-        self.free_bits = (rest.wrapping_neg() % 8) as u8;
+        bits::put(bytes, &mut self.free_bits, bits, len);
     }
 }
 
@@ -218,9 +204,7 @@ pub fn decode(bytes: &[u8], range: RangeInclusive<i64>, times: &mut Vec<i64>, va
 
 /// Walks a stream of bits. Reads beyond the end give zeros; [`Decoder::check_length`] then tells, once for all samples.
 struct Decoder<'a> {
-    stream: &'a [u8],
-    /// In bits.
-    position: usize,
+    reader: Reader<'a>,
     total: u16,
     done: u16,
     time: i64,
@@ -234,7 +218,17 @@ struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     fn new(stream: &'a [u8], total: u16) -> Self {
-        Self { stream, position: 0, total, done: 0, time: i64::MIN, value_bits: 0, delta: 0, leading: NO_WINDOW, significant: 64, shift: 0 }
+        Self {
+            reader: Reader::new(stream),
+            total,
+            done: 0,
+            time: i64::MIN,
+            value_bits: 0,
+            delta: 0,
+            leading: NO_WINDOW,
+            significant: 64,
+            shift: 0,
+        }
     }
 
     /// Decodes as many samples as the slices, which are of one length, have room for.
@@ -254,16 +248,15 @@ impl<'a> Decoder<'a> {
     fn next(&mut self) -> Result<(), Corrupt> {
         match self.done {
             0 => {
-                let zigzag = self.uvarint()?;
-                self.time = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
-                self.value_bits = self.take(64);
+                self.time = self.reader.varint().ok_or(Corrupt::Field { field: "variable-length number", sample: 0 })?;
+                self.value_bits = self.reader.take(64);
                 self.done = 1;
                 Ok(())
             }
             1 => {
-                self.delta = self.uvarint()?;
+                self.delta = self.reader.uvarint().ok_or(Corrupt::Field { field: "variable-length number", sample: 1 })?;
                 self.time = self.time.wrapping_add(self.delta as i64);
-                let window = self.window();
+                let window = self.reader.window();
                 self.value(window, 0)
             }
             _ => self.next_of_many(),
@@ -273,7 +266,7 @@ impl<'a> Decoder<'a> {
     /// A sample from the third on: the change of the delta, then the value.
     #[inline(always)]
     fn next_of_many(&mut self) -> Result<(), Corrupt> {
-        let window = self.window();
+        let window = self.reader.window();
         if window >> 63 == 0 {
             self.time = self.time.wrapping_add(self.delta as i64);
             return self.value(window << 1, 1);
@@ -283,11 +276,11 @@ impl<'a> Decoder<'a> {
             0b1100..=0b1101 => (3, 17),
             0b1110 => (4, 20),
             _ => {
-                self.position += 4;
-                let change = self.take(64);
+                self.reader.position += 4;
+                let change = self.reader.take(64);
                 self.delta = self.delta.wrapping_add(change);
                 self.time = self.time.wrapping_add(self.delta as i64);
-                let window = self.window();
+                let window = self.reader.window();
                 return self.value(window, 0);
             }
         };
@@ -305,7 +298,7 @@ impl<'a> Decoder<'a> {
         let sample = self.done;
         self.done += 1;
         if window >> 63 == 0 {
-            self.position += used as usize + 1;
+            self.reader.position += used as usize + 1;
             return Ok(());
         }
         let mut used = used + 2;
@@ -325,68 +318,20 @@ impl<'a> Decoder<'a> {
             used += 11;
             window_after <<= 11;
         }
-        self.position += used as usize;
+        self.reader.position += used as usize;
         let bits = if used + self.significant <= WINDOW_BITS {
-            self.position += self.significant as usize;
+            self.reader.position += self.significant as usize;
             window_after >> (64 - self.significant)
         } else {
-            self.take(self.significant)
+            self.reader.take(self.significant)
         };
         self.value_bits ^= bits << self.shift;
         Ok(())
     }
 
-    /// 64 bits from the position on, of which at least [`WINDOW_BITS`] are the stream's.
-    #[inline(always)]
-    fn window(&self) -> u64 {
-        let first = self.position / 8;
-        let word = match self.stream.get(first..).and_then(<[u8]>::first_chunk::<8>) {
-            Some(bytes) => u64::from_be_bytes(*bytes),
-            None => self.last_word(first),
-        };
-        word << (self.position % 8)
-    }
-
-    #[cold]
-    fn last_word(&self, first: usize) -> u64 {
-        let mut word = [0; 8];
-        let rest = self.stream.get(first..).unwrap_or_default();
-        for (to, from) in word.iter_mut().zip(rest) {
-            *to = *from;
-        }
-        u64::from_be_bytes(word)
-    }
-
-    /// Consumes 1 to 64 bits.
-    #[inline(always)]
-    fn take(&mut self, len: u32) -> u64 {
-        let mut window = self.window();
-        if len > WINDOW_BITS {
-            let ninth = self.stream.get(self.position / 8 + 8).copied().unwrap_or(0);
-            window |= u64::from(ninth) >> (8 - self.position % 8);
-        }
-        self.position += len as usize;
-        window >> (64 - len)
-    }
-
-    fn uvarint(&mut self) -> Result<u64, Corrupt> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.take(8);
-            if shift == 63 && byte > 1 {
-                break;
-            }
-            value |= (byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(Corrupt::Field { field: "variable-length number", sample: self.done })
-    }
-
     fn check_length(&self) -> Result<(), Corrupt> {
-        if self.position > self.stream.len() * 8 {
-            return Err(Corrupt::Short { len: self.stream.len() + HEADER_LEN, count: self.total });
+        if self.reader.exceeded() {
+            return Err(Corrupt::Short { len: self.reader.stream.len() + HEADER_LEN, count: self.total });
         }
         Ok(())
     }
