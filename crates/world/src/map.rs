@@ -2,20 +2,21 @@
 //!
 //! # Invariants
 //! - Only sealed files are mapped: their bytes do not change while a map lives.
+//! - A page that cannot be read after all, as the disk fails or somebody cut the file, reads as zeros and marks its map.
 
+mod guard;
+
+use guard::Guard;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A whole file's bytes.
 #[derive(Debug)]
-pub struct Map {
-    bytes: Bytes,
-    faulty: AtomicBool,
-}
+pub struct Map(Bytes);
 
 #[derive(Debug)]
 enum Bytes {
-    Mapped(memmap2::Mmap),
+    /// The guard stands first, as it has to go first.
+    Mapped(Guard, memmap2::Mmap),
     Owned(Vec<u8>),
 }
 
@@ -27,19 +28,23 @@ impl Map {
             return Ok(Self::from(Vec::new()));
         }
         // SAFETY: the caller of `Files::map` promises that the file is sealed, so the bytes do not change under the slice.
-        Ok(Self { bytes: Bytes::Mapped(unsafe { memmap2::Mmap::map(file)? }), faulty: AtomicBool::new(false) })
+        let map = unsafe { memmap2::Mmap::map(file)? };
+        Ok(Self(Bytes::Mapped(Guard::new(&map)?, map)))
     }
 
-    /// A part of the file could not be read, and zeros were given instead.
+    /// A part of the file could not be read, and zeros were given instead: what was read from it since may be wrong.
     pub fn is_faulty(&self) -> bool {
-        self.faulty.load(Ordering::Relaxed)
+        match &self.0 {
+            Bytes::Mapped(guard, _) => guard.is_faulty(),
+            Bytes::Owned(_) => false,
+        }
     }
 }
 
 impl From<Vec<u8>> for Map {
     /// Bytes that lie in memory, for disks that are simulated.
     fn from(bytes: Vec<u8>) -> Self {
-        Self { bytes: Bytes::Owned(bytes), faulty: AtomicBool::new(false) }
+        Self(Bytes::Owned(bytes))
     }
 }
 
@@ -47,8 +52,8 @@ impl Deref for Map {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match &self.bytes {
-            Bytes::Mapped(map) => map,
+        match &self.0 {
+            Bytes::Mapped(_, map) => map,
             Bytes::Owned(bytes) => bytes,
         }
     }
