@@ -56,6 +56,14 @@ pub(crate) enum WindowSource {
     Subquery(Box<Plan>, Option<i64>),
 }
 
+/// What `histogram_count` and its like read off.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum HistogramNumber {
+    Count,
+    Sum,
+    Average,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     Number(f64),
@@ -108,6 +116,11 @@ pub(crate) enum Kind {
         destination: String,
         separator: String,
         sources: Vec<String>,
+    },
+    /// A number of each native histogram; floats go.
+    HistogramNumber {
+        number: HistogramNumber,
+        input: Box<Plan>,
     },
     HistogramQuantile {
         quantile: Box<Plan>,
@@ -335,6 +348,9 @@ impl Planner {
                 separator: text(args, 2)?,
                 sources: (3..args.len()).map(|i| text(args, i)).collect::<Result<_, _>>()?,
             },
+            "histogram_avg" => Kind::HistogramNumber { number: HistogramNumber::Average, input: first(self)? },
+            "histogram_count" => Kind::HistogramNumber { number: HistogramNumber::Count, input: first(self)? },
+            "histogram_sum" => Kind::HistogramNumber { number: HistogramNumber::Sum, input: first(self)? },
             "histogram_quantile" => Kind::HistogramQuantile { quantile: first(self)?, input: self.boxed(argument(args, 1)?)? },
             _ => return Err(format!("unknown function with name {}", model::name::quote(name))),
         };
@@ -343,6 +359,7 @@ impl Planner {
             | Kind::ScalarOf(input)
             | Kind::VectorOf(input)
             | Kind::Sort { input, .. }
+            | Kind::HistogramNumber { input, .. }
             | Kind::LabelReplace { input, .. }
             | Kind::LabelJoin { input, .. } => input.invariant,
             Kind::HistogramQuantile { quantile, input } => quantile.invariant && input.invariant,
@@ -360,6 +377,7 @@ impl Plan {
             Kind::Sort { .. } => true,
             Kind::Aggregate { aggregate, .. } => matches!(aggregate.op, AggregateOp::TopK | AggregateOp::BottomK),
             Kind::Elementwise { input, .. }
+            | Kind::HistogramNumber { input, .. }
             | Kind::Negate(input)
             | Kind::StepTime(input)
             | Kind::LabelReplace { input, .. }

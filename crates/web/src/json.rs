@@ -3,7 +3,7 @@
 //! Texts are escaped as Go's `encoding/json` does with HTML escaping (what the API has always sent),
 //! numbers in results are strings, timestamps are seconds with three decimals or none.
 
-use model::{Labels, Timestamp, number};
+use model::{FloatHistogram, Labels, Timestamp, number};
 
 /// Appends a quoted, escaped text.
 pub fn text(out: &mut Vec<u8>, text: &str) {
@@ -100,6 +100,46 @@ pub fn point(out: &mut Vec<u8>, time: Timestamp, value: f64) {
     out.push(b']');
 }
 
+/// Appends `[1435781451.781,{…}]`.
+pub fn histogram_point(out: &mut Vec<u8>, time: Timestamp, histogram: &FloatHistogram) {
+    out.push(b'[');
+    timestamp(out, time);
+    out.push(b',');
+    self::histogram(out, histogram);
+    out.push(b']');
+}
+
+/// Appends `{"count":"3","sum":"4.5","buckets":[[0,"0.5","1","3"]]}`: for each bucket that is not empty which bounds
+/// belong to it (0: the upper one, 1: the lower one, 2: none, 3: both), the bounds and the count.
+pub fn histogram(out: &mut Vec<u8>, histogram: &FloatHistogram) {
+    out.extend_from_slice(br#"{"count":"#);
+    float(out, histogram.count);
+    out.extend_from_slice(br#","sum":"#);
+    float(out, histogram.sum);
+    let mut opening: &[u8] = br#","buckets":["#;
+    for bucket in histogram.buckets().iter().filter(|bucket| bucket.count != 0.0) {
+        out.extend_from_slice(opening);
+        opening = b",";
+        let belongs = match (bucket.lower_inclusive, bucket.upper_inclusive) {
+            (false, true) => b"[0,",
+            (true, false) => b"[1,",
+            (false, false) => b"[2,",
+            (true, true) => b"[3,",
+        };
+        out.extend_from_slice(belongs);
+        float(out, bucket.lower);
+        out.push(b',');
+        float(out, bucket.upper);
+        out.push(b',');
+        float(out, bucket.count);
+        out.push(b']');
+    }
+    if opening == b"," {
+        out.push(b']');
+    }
+    out.push(b'}');
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,5 +170,17 @@ mod tests {
         ] {
             check(|o| point(o, Timestamp(ms), value), want);
         }
+    }
+
+    #[test]
+    fn histograms() {
+        let mut histogram = FloatHistogram { count: 3.5, sum: -1.0, ..FloatHistogram::default() };
+        check(|o| histogram_point(o, Timestamp(1_500), &histogram), r#"[1.500,{"count":"3.5","sum":"-1"}]"#);
+        histogram.zero_count = 0.5;
+        histogram.positive_spans = vec![model::histogram::Span { offset: 0, len: 3 }].into();
+        histogram.positive_counts = vec![1.0, 0.0, 2.0];
+        let want = r#"{"count":"3.5","sum":"-1","buckets":[[3,"0","0","0.5"],[0,"0.5","1","1"],[0,"2","4","2"]]}"#;
+        // The lower bound of the zero bucket is minus nought.
+        check(|o| super::histogram(o, &histogram), &want.replacen(r#""0""#, r#""-0""#, 1));
     }
 }

@@ -49,7 +49,7 @@ pub(crate) fn aggregate<'c>(
     let mut buffered = Vec::new();
     source.for_each(evaluator.ctx, |i, steps| {
         let group = groups.of_series[i];
-        drops[group] |= source.heads[i].drop_name && !steps.present.is_none();
+        drops[group] |= source.heads[i].drop_name && !steps.is_none();
         if op == AggregateOp::Quantile {
             // The one aggregation that keeps all its input until the end.
             buffered.push(evaluator.ctx.charge(steps.present.count())?);
@@ -145,6 +145,17 @@ impl State {
 
     /// Takes in one series.
     fn add(&mut self, steps: &Steps) {
+        if matches!(self.op, AggregateOp::Count | AggregateOp::Group) {
+            // The only ones that do not look at the value.
+            for (step, _) in &steps.histograms {
+                if self.seen.get(*step) {
+                    self.next(*step, 0.0);
+                } else {
+                    self.seen.set(*step);
+                    self.begin(*step, 0.0);
+                }
+            }
+        }
         for step in steps.present.iter() {
             let value = steps.values[step];
             if !self.seen.get(step) {
@@ -238,7 +249,7 @@ impl State {
     }
 
     fn finish(mut self, quantiles: &[f64]) -> Steps {
-        let mut out = Steps { values: vec![0.0; self.seen.len()], present: Presence::default() };
+        let mut out = Steps::of(vec![0.0; self.seen.len()], Presence::default());
         for step in self.seen.iter() {
             out.values[step] = match self.op {
                 AggregateOp::Sum => self.values[step].sum + self.values[step].c,

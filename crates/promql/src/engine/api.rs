@@ -1,6 +1,6 @@
 //! What goes into an evaluation and what comes out of it.
 
-use model::{Labels, Millis, Timestamp};
+use model::{FloatHistogram, Labels, Millis, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -66,17 +66,21 @@ pub struct VectorSample {
     pub labels: Labels,
     /// The evaluation time.
     pub t: Timestamp,
-    /// The value.
+    /// The value, if it is a float.
     pub v: f64,
+    /// The value, if it is a histogram.
+    pub histogram: Option<Arc<FloatHistogram>>,
 }
 
-/// A series of a matrix: points in order of time, never empty.
+/// A series of a matrix: points in order of time, never both empty.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MatrixSeries {
     /// Its labels.
     pub labels: Labels,
     /// Milliseconds and values.
     pub points: Vec<(i64, f64)>,
+    /// Milliseconds and histograms.
+    pub histograms: Vec<(i64, Arc<FloatHistogram>)>,
 }
 
 /// What a query gives.

@@ -119,7 +119,7 @@ fn set(op: BinaryOp, left: &[StepSeries], right: &[StepSeries], matching: &Match
             .zip(keep)
             .filter_map(|(s, present)| {
                 let present = present.filter(|p| !p.is_none())?;
-                Some(StepSeries { head: s.head.clone(), steps: Steps { values: s.steps.values.clone(), present } })
+                Some(StepSeries { head: s.head.clone(), steps: Steps::of(s.steps.values.clone(), present) })
             })
             .collect()
     };
@@ -253,7 +253,7 @@ impl Operation<'_> {
             } else {
                 present.iter().for_each(|i| values[i] = arithmetic(self.op, a.values[i], b.values[i]));
             }
-            return Steps { values, present };
+            return Steps::of(values, present);
         }
         for i in present.clone().iter() {
             let holds = compare(self.op, a.values[i], b.values[i]).unwrap_or(false);
@@ -265,7 +265,7 @@ impl Operation<'_> {
                 present.unset(i);
             }
         }
-        Steps { values, present }
+        Steps::of(values, present)
     }
 
     /// The result's labels from those of the many and the one side.

@@ -12,9 +12,10 @@ use super::vector::{Grid, Head, Presence, StepSeries, Steps};
 use super::window::Windowed;
 use crate::ast::{BinaryOp, Span};
 use crate::plan::operator::{Calendar, Elementwise, WindowFunction, arithmetic, compare, go_max, go_min, scalar_binary};
-use crate::plan::{Kind, Plan, Selector, WindowSource, Windows};
-use model::value::{NORMAL_NAN, STALE_NAN, is_stale};
-use model::{Labels, LabelsBuilder, MatchOp, Matcher, Timestamp};
+use crate::plan::{HistogramNumber, Kind, Plan, Selector, When, WindowSource, Windows};
+use model::value::{NORMAL_NAN, is_stale};
+use model::{FloatHistogram, Labels, LabelsBuilder, MatchOp, Matcher, Timestamp};
+use std::sync::Arc;
 use storage::{Column, Interval, SelectHints, Series};
 
 /// Evaluates plans within one query.
@@ -29,8 +30,20 @@ pub(crate) struct Evaluator<'c> {
 /// Fills a column with one series' samples. The scratch is the worker's.
 type Fill<'c> = Box<dyn Fn(usize, &mut Scratch, &mut Column) -> Result<(), QueryError> + Send + Sync + 'c>;
 
-/// Milliseconds and values.
-type Points = Vec<(i64, f64)>;
+/// Milliseconds and values, floats and histograms apart.
+#[derive(Default)]
+pub(crate) struct Points {
+    pub floats: Vec<(i64, f64)>,
+    pub histograms: Vec<(i64, Arc<FloatHistogram>)>,
+}
+
+/// What an instant selector gives of a sample.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pick {
+    Value,
+    /// In seconds.
+    Time,
+}
 
 /// Series whose windows are to be looked at.
 pub(crate) struct Columns<'c> {
@@ -101,13 +114,16 @@ impl<'c> Evaluator<'c> {
             return Ok(Source { heads, steps: grid.count, compute });
         }
         match &plan.kind {
-            Kind::Selector(selector) => self.select_instant(selector, grid, |_, value| value),
+            Kind::Selector(selector) => self.select_instant(selector, grid, Pick::Value),
             Kind::SampleTime(selector) => {
-                let source = self.select_instant(selector, grid, |time, _| time as f64 / 1000.0)?;
+                let source = self.select_instant(selector, grid, Pick::Time)?;
                 self.dropping_names(source)
             }
             Kind::StepTime(input) => {
                 let source = self.vector(input, grid)?.map(move |steps| {
+                    for (step, _) in std::mem::take(&mut steps.histograms) {
+                        steps.put(step, 0.0);
+                    }
                     steps.filter_map(|step, _| Some(grid.time(step) as f64 / 1000.0));
                 });
                 self.dropping_names(source)
@@ -133,6 +149,22 @@ impl<'c> Evaluator<'c> {
             Kind::LabelJoin { input, destination, separator, sources } => {
                 relabel::check_join(destination, sources)?;
                 self.relabelled(input, destination, grid, |labels| Some(relabel::joined(labels, destination, separator, sources)))
+            }
+            Kind::HistogramNumber { number, input } => {
+                let number = *number;
+                let source = self.vector(input, grid)?.map(move |steps| {
+                    let histograms = std::mem::take(&mut steps.histograms);
+                    steps.present = Presence::none(grid.count);
+                    for (step, histogram) in histograms {
+                        let value = match number {
+                            HistogramNumber::Count => histogram.count,
+                            HistogramNumber::Sum => histogram.sum,
+                            HistogramNumber::Average => histogram.sum / histogram.count,
+                        };
+                        steps.put(step, value);
+                    }
+                });
+                self.dropping_names(source)
             }
             Kind::HistogramQuantile { quantile, input } => histogram::quantile(self, quantile, input, grid),
             Kind::Aggregate { aggregate, input, parameter } => aggregate::aggregate(self, aggregate, input, parameter.as_deref(), grid),
@@ -168,7 +200,7 @@ impl<'c> Evaluator<'c> {
     }
 
     /// At each step the newest sample within the lookback, unless it is a staleness marker.
-    fn select_instant(self, selector: &'c Selector, grid: Grid, pick: fn(i64, f64) -> f64) -> Result<Source<'c>, QueryError> {
+    fn select_instant(self, selector: &'c Selector, grid: Grid, pick: Pick) -> Result<Source<'c>, QueryError> {
         let (ctx, weight, when, lookback) = (self.ctx, self.weight, selector.when, self.ctx.lookback);
         let interval = left_open(when.time(grid.start).saturating_sub(lookback), when.time(grid.end()));
         let series = self.select(&selector.matchers, interval)?;
@@ -178,12 +210,10 @@ impl<'c> Evaluator<'c> {
             column.clear();
             series[i].decode(interval, column).map_err(storage_error)?;
             ctx.count_read(column.len() as u64);
-            // A histogram hides older floats like a marker does.
-            for (index, _) in &column.histograms {
-                column.values[*index as usize] = STALE_NAN;
-            }
             let mut out = Steps::absent(grid.count);
             let mut next = 0;
+            // How many histograms lie before `next`.
+            let mut histograms = 0;
             let mut found = 0;
             for step in 0..grid.count {
                 let at = when.time(grid.time(step));
@@ -194,10 +224,20 @@ impl<'c> Evaluator<'c> {
                     continue;
                 }
                 let (time, value) = (column.times[next - 1], column.values[next - 1]);
-                if time > at.saturating_sub(lookback) && !is_stale(value) {
-                    out.put(step, pick(time, value));
-                    found += 1;
+                // A histogram's value is its sum, which also marks its end.
+                if time <= at.saturating_sub(lookback) || is_stale(value) {
+                    continue;
                 }
+                while column.histograms.get(histograms).is_some_and(|(index, _)| (*index as usize) < next) {
+                    histograms += 1;
+                }
+                let newest = histograms.checked_sub(1).map(|last| &column.histograms[last]);
+                match newest.filter(|(index, _)| *index as usize == next - 1) {
+                    _ if pick == Pick::Time => out.put(step, time as f64 / 1000.0),
+                    Some((_, histogram)) => out.put_histogram(step, histogram.clone()),
+                    None => out.put(step, value),
+                }
+                found += 1;
             }
             ctx.count_queryable(found * weight);
             Ok(out)
@@ -219,7 +259,7 @@ impl<'c> Evaluator<'c> {
                     column.clear();
                     series[i].decode(interval, column).map_err(storage_error)?;
                     ctx.count_read(column.len() as u64);
-                    keep_floats(column);
+                    drop_stale(column);
                     Ok(())
                 });
                 Ok(Columns { heads, fill })
@@ -233,8 +273,19 @@ impl<'c> Evaluator<'c> {
                 let fill = Box::new(move |i: usize, scratch: &mut Scratch, column: &mut Column| {
                     let steps = compute(i, scratch)?;
                     column.clear();
-                    for step in steps.present.iter() {
-                        column.push(Timestamp(inner_grid.time(step)), steps.values[step]);
+                    if steps.histograms.is_empty() {
+                        for step in steps.present.iter() {
+                            column.push(Timestamp(inner_grid.time(step)), steps.values[step]);
+                        }
+                        return Ok(());
+                    }
+                    let mut histograms = steps.histograms.iter().peekable();
+                    for step in steps.occupied().iter() {
+                        let time = Timestamp(inner_grid.time(step));
+                        match histograms.next_if(|(at, _)| *at == step) {
+                            Some((_, histogram)) => column.push_histogram(time, histogram.clone()),
+                            None => column.push(time, steps.values[step]),
+                        }
                     }
                     Ok(())
                 });
@@ -265,9 +316,15 @@ impl<'c> Evaluator<'c> {
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
             let mut column = std::mem::take(&mut scratch.column);
             fill(i, scratch, &mut column)?;
+            if !matches!(function, WindowFunction::Count | WindowFunction::Present | WindowFunction::Last) {
+                drop_histograms(&mut column);
+            }
             let mut looked_at = 0;
             let windowed = Windowed { times: &column.times, values: &column.values, grid, when, range };
-            let out = windowed.apply(function, numbers.as_deref(), &mut looked_at);
+            let mut out = windowed.apply(function, numbers.as_deref(), &mut looked_at);
+            if function == WindowFunction::Last && !column.histograms.is_empty() {
+                last_histograms(&column, grid, when, &mut out);
+            }
             scratch.column = column;
             ctx.count_queryable(looked_at * weight);
             if let (Some(name), false) = (&suspects[i], out.present.is_none()) {
@@ -333,7 +390,7 @@ impl<'c> Evaluator<'c> {
         let source = self.vector(input, grid)?;
         let mut found = Presence::none(grid.count);
         source.for_each(self.ctx, |_, steps| {
-            found.union_with(&steps.present);
+            found.union_with(&steps.occupied());
             Ok(())
         })?;
         self.absence(found, matchers, false, grid)
@@ -370,7 +427,7 @@ impl<'c> Evaluator<'c> {
         let mut present = Presence::all(grid.count);
         present.subtract(&found);
         let head = Head { labels: absent_labels(matchers.unwrap_or_default()), drop_name };
-        let series = vec![StepSeries { head, steps: Steps { values: vec![1.0; grid.count], present } }];
+        let series = vec![StepSeries { head, steps: Steps::of(vec![1.0; grid.count], present) }];
         Ok(Materialised::from_series(series, self.ctx)?.into_source(grid.count))
     }
 
@@ -422,6 +479,8 @@ impl<'c> Evaluator<'c> {
             return self.vector(input, grid);
         }
         let mut done = self.materialised(input, grid)?;
+        // Histograms have no order, and go.
+        done.series.retain(|series| !series.steps.present.is_none());
         done.series.sort_by(|a, b| {
             let (a, b) = (a.steps.values[0], b.steps.values[0]);
             let order = if descending { b.partial_cmp(&a) } else { a.partial_cmp(&b) };
@@ -464,32 +523,62 @@ impl<'c> Evaluator<'c> {
             fill(i, &mut scratch, &mut column)?;
             self.ctx.count_queryable(column.len() as u64 * self.weight);
             if !column.is_empty() {
-                out.push((head, column.times.iter().copied().zip(column.values.iter().copied()).collect()));
+                let histograms = column.histograms.iter().map(|(at, h)| (column.times[*at as usize], h.clone())).collect();
+                drop_histograms(&mut column);
+                let floats = column.times.iter().copied().zip(column.values.iter().copied()).collect();
+                out.push((head, Points { floats, histograms }));
             }
         }
         Ok(out)
     }
 }
 
-/// Leaves out staleness markers and histograms.
-fn keep_floats(column: &mut Column) {
-    for (index, _) in &column.histograms {
-        column.values[*index as usize] = STALE_NAN;
+/// Leaves out staleness markers, of floats and of histograms.
+fn drop_stale(column: &mut Column) {
+    if column.values.iter().any(|v| is_stale(*v)) {
+        retain(column, |value, _| !is_stale(value));
     }
-    column.histograms.clear();
-    if !column.values.iter().any(|v| is_stale(*v)) {
-        return;
+}
+
+/// Leaves out histograms.
+fn drop_histograms(column: &mut Column) {
+    if !column.histograms.is_empty() {
+        retain(column, |_, is_histogram| !is_histogram);
     }
+}
+
+/// Keeps the samples for whose value `keep` holds; it is also told whether that is a histogram's sum.
+fn retain(column: &mut Column, keep: impl Fn(f64, bool) -> bool) {
+    let histograms = std::mem::take(&mut column.histograms);
+    let mut rest = histograms.into_iter().peekable();
     let mut kept = 0;
     for i in 0..column.len() {
-        if !is_stale(column.values[i]) {
-            column.times[kept] = column.times[i];
-            column.values[kept] = column.values[i];
-            kept += 1;
+        let histogram = rest.next_if(|(index, _)| *index as usize == i);
+        if !keep(column.values[i], histogram.is_some()) {
+            continue;
         }
+        column.times[kept] = column.times[i];
+        column.values[kept] = column.values[i];
+        if !column.starts.is_empty() {
+            column.starts[kept] = column.starts[i];
+        }
+        column.histograms.extend(histogram.map(|(_, histogram)| (kept as u32, histogram)));
+        kept += 1;
     }
     column.times.truncate(kept);
     column.values.truncate(kept);
+    column.starts.truncate(kept);
+}
+
+/// Puts the histogram itself where the last sample of a window is one, and not its sum.
+fn last_histograms(column: &Column, grid: Grid, when: When, out: &mut Steps) {
+    for step in out.present.clone().iter() {
+        let last = column.times.partition_point(|time| *time <= when.time(grid.time(step))).wrapping_sub(1);
+        if let Ok(at) = column.histograms.binary_search_by_key(&last, |(index, _)| *index as usize) {
+            out.present.unset(step);
+            out.put_histogram(step, column.histograms[at].1.clone());
+        }
+    }
 }
 
 /// Without the name and what describes it.

@@ -27,11 +27,11 @@ pub use api::{Control, EngineOptions, MatrixSeries, QueryError, QueryResult, Que
 use crate::ast::{Expr, ValueType};
 use crate::plan::{Kind, Plan, Planner};
 use context::Context;
-use eval::{Evaluator, nameless};
+use eval::{Evaluator, Points, nameless};
 use model::{Labels, Millis, Timestamp};
 use source::Materialised;
 use storage::Queryable;
-use vector::{Grid, Head};
+use vector::{Grid, Head, StepSeries};
 
 /// Evaluates queries. Shared by all threads that ask.
 #[derive(Debug)]
@@ -121,8 +121,11 @@ fn instant_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, time: Timestamp) 
         }
         ValueType::Vector => {
             let done = final_names(evaluator, evaluator.materialised(plan, grid)?)?;
-            let mut samples: Vec<VectorSample> =
-                done.series.into_iter().map(|s| VectorSample { labels: s.head.labels, t: time, v: s.steps.values[0] }).collect();
+            let sample = |mut s: StepSeries| {
+                let histogram = s.steps.histograms.pop().map(|(_, histogram)| histogram);
+                VectorSample { labels: s.head.labels, t: time, v: s.steps.values[0], histogram }
+            };
+            let mut samples: Vec<VectorSample> = done.series.into_iter().map(sample).collect();
             if !plan.keeps_order() {
                 samples.sort_by(|a, b| a.labels.cmp(&b.labels));
             }
@@ -135,7 +138,7 @@ fn instant_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, time: Timestamp) 
             let mut series: Vec<MatrixSeries> = evaluator
                 .raw_windows(windows, time.0)?
                 .into_iter()
-                .map(|(head, points)| MatrixSeries { labels: final_labels(&head), points })
+                .map(|(head, Points { floats, histograms })| MatrixSeries { labels: final_labels(&head), points: floats, histograms })
                 .collect();
             series.sort_by(|a, b| a.labels.cmp(&b.labels));
             if series.windows(2).any(|pair| pair[0].labels == pair[1].labels) {
@@ -150,7 +153,8 @@ fn range_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, grid: Grid) -> Resu
     if plan.value_type == ValueType::Scalar {
         let values = evaluator.scalar(plan, grid)?;
         let points: Vec<(i64, f64)> = values.into_iter().enumerate().map(|(i, v)| (grid.time(i), v)).collect();
-        let series = if points.is_empty() { Vec::new() } else { vec![MatrixSeries { labels: Labels::empty(), points }] };
+        let series =
+            if points.is_empty() { Vec::new() } else { vec![MatrixSeries { labels: Labels::empty(), points, histograms: Vec::new() }] };
         return Ok(Value::Matrix(series));
     }
     let done = final_names(evaluator, evaluator.materialised(plan, grid)?)?;
@@ -159,7 +163,8 @@ fn range_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, grid: Grid) -> Resu
         .into_iter()
         .map(|s| {
             let points = s.steps.present.iter().map(|step| (grid.time(step), s.steps.values[step])).collect();
-            MatrixSeries { labels: s.head.labels, points }
+            let histograms = s.steps.histograms.into_iter().map(|(step, histogram)| (grid.time(step), histogram)).collect();
+            MatrixSeries { labels: s.head.labels, points, histograms }
         })
         .collect();
     series.sort_by(|a, b| a.labels.cmp(&b.labels));

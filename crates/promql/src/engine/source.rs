@@ -92,7 +92,7 @@ impl<'c> Source<'c> {
         let mut done = Materialised { series: Vec::new(), charges: Vec::new() };
         let steps_len = self.steps;
         self.for_each(ctx, |i, steps| {
-            if steps.present.is_none() {
+            if steps.is_none() {
                 return Ok(());
             }
             done.charges.push(ctx.charge(steps_len)?);
@@ -159,12 +159,14 @@ impl<'c> Materialised<'c> {
                 }
                 Some(at) => {
                     let target = &mut merged[*at].steps;
-                    if !target.present.and(&series.steps.present).is_none() {
+                    if !target.occupied().and(&series.steps.occupied()).is_none() {
                         return Err(same_labelset());
                     }
                     for step in series.steps.present.iter() {
                         target.put(step, series.steps.values[step]);
                     }
+                    target.histograms.extend(series.steps.histograms);
+                    target.histograms.sort_by_key(|(step, _)| *step);
                 }
             }
         }

@@ -4,7 +4,8 @@
 //! - `values.len() == present.len()` for all series of one grid.
 //! - Where a step is absent its value is 0 and means nothing; absence is never a NaN.
 
-use model::Labels;
+use model::{FloatHistogram, Labels};
+use std::sync::Arc;
 
 /// The steps of an evaluation: `start + i * step` for `i` in `0..count`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,19 +138,47 @@ impl Presence {
 }
 
 /// One series' values at the steps of a grid.
+///
+/// # Invariants
+/// - `histograms` is in ascending order of steps, none of which is in `present`: that is for floats alone, so that
+///   whoever knows only those passes histograms by.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Steps {
     pub values: Vec<f64>,
     pub present: Presence,
+    pub histograms: Vec<(usize, Arc<FloatHistogram>)>,
 }
 
 impl Steps {
     pub fn absent(len: usize) -> Self {
-        Self { values: vec![0.0; len], present: Presence::none(len) }
+        Self::of(vec![0.0; len], Presence::none(len))
     }
 
     pub fn full(values: Vec<f64>) -> Self {
-        Self { present: Presence::all(values.len()), values }
+        let present = Presence::all(values.len());
+        Self::of(values, present)
+    }
+
+    /// Floats alone.
+    pub fn of(values: Vec<f64>, present: Presence) -> Self {
+        Self { values, present, histograms: Vec::new() }
+    }
+
+    /// Adds a histogram at a step later than all that have one.
+    pub fn put_histogram(&mut self, step: usize, histogram: Arc<FloatHistogram>) {
+        self.histograms.push((step, histogram));
+    }
+
+    /// Neither a float nor a histogram at any step.
+    pub fn is_none(&self) -> bool {
+        self.histograms.is_empty() && self.present.is_none()
+    }
+
+    /// The steps that have a float or a histogram.
+    pub fn occupied(&self) -> Presence {
+        let mut occupied = self.present.clone();
+        self.histograms.iter().for_each(|(step, _)| occupied.set(*step));
+        occupied
     }
 
     #[inline]
@@ -163,8 +192,9 @@ impl Steps {
         self.present.get(step).then(|| self.values[step])
     }
 
-    /// Replaces each value that is there.
+    /// Replaces each value that is there; histograms go.
     pub fn map(&mut self, f: impl Fn(f64) -> f64) {
+        self.histograms.clear();
         if self.present.is_all() {
             self.values.iter_mut().for_each(|v| *v = f(*v));
         } else {
@@ -174,8 +204,9 @@ impl Steps {
         }
     }
 
-    /// Replaces or removes each value that is there.
+    /// Replaces or removes each value that is there; histograms go.
     pub fn filter_map(&mut self, f: impl Fn(usize, f64) -> Option<f64>) {
+        self.histograms.clear();
         let present = self.present.clone();
         for step in present.iter() {
             match f(step, self.values[step]) {
@@ -187,10 +218,14 @@ impl Steps {
 
     /// The one value of a step-invariant part, at all steps.
     pub fn broadcast(&self, len: usize) -> Self {
-        match self.get(0) {
+        let mut steps = match self.get(0) {
             Some(value) => Self::full(vec![value; len]),
             None => Self::absent(len),
+        };
+        if let Some((_, histogram)) = self.histograms.first() {
+            steps.histograms = (0..len).map(|step| (step, histogram.clone())).collect();
         }
+        steps
     }
 }
 

@@ -26,6 +26,8 @@ use tokio::sync::mpsc;
 const STEPS_MAX: i64 = 11_000;
 /// Answers with more points are sent in pieces while they are written.
 const POINTS_AT_ONCE: usize = 8_192;
+/// A histogram is about as long as this many points.
+const POINTS_PER_HISTOGRAM: usize = 32;
 const PIECE_BYTES: usize = 64 << 10;
 /// Pieces that wait for a slow client; the writer waits when there are this many.
 const PIECES_MAX: usize = 4;
@@ -153,7 +155,7 @@ fn points(value: &Value) -> usize {
     match value {
         Value::Scalar { .. } | Value::String { .. } => 1,
         Value::Vector(samples) => samples.len(),
-        Value::Matrix(series) => series.iter().map(|s| s.points.len() + 1).sum(),
+        Value::Matrix(series) => series.iter().map(|s| s.points.len() + s.histograms.len() * POINTS_PER_HISTOGRAM + 1).sum(),
     }
 }
 
@@ -228,8 +230,16 @@ fn write_value(out: &mut Out, value: &Value) -> Result<(), BrokenOff> {
             for (i, sample) in samples.iter().enumerate() {
                 out.buffer.extend_from_slice(if i > 0 { br#",{"metric":"# } else { br#"{"metric":"# });
                 json::labels(&mut out.buffer, &sample.labels);
-                out.buffer.extend_from_slice(br#","value":"#);
-                json::point(&mut out.buffer, sample.t, sample.v);
+                match &sample.histogram {
+                    Some(histogram) => {
+                        out.buffer.extend_from_slice(br#","histogram":"#);
+                        json::histogram_point(&mut out.buffer, sample.t, histogram);
+                    }
+                    None => {
+                        out.buffer.extend_from_slice(br#","value":"#);
+                        json::point(&mut out.buffer, sample.t, sample.v);
+                    }
+                }
                 out.buffer.push(b'}');
                 out.flush()?;
             }
@@ -240,15 +250,23 @@ fn write_value(out: &mut Out, value: &Value) -> Result<(), BrokenOff> {
             for (i, series) in series.iter().enumerate() {
                 out.buffer.extend_from_slice(if i > 0 { br#",{"metric":"# } else { br#"{"metric":"# });
                 json::labels(&mut out.buffer, &series.labels);
-                out.buffer.extend_from_slice(br#","values":["#);
                 for (i, (t, v)) in series.points.iter().enumerate() {
-                    if i > 0 {
-                        out.buffer.push(b',');
-                    }
+                    out.buffer.extend_from_slice(if i > 0 { b"," } else { br#","values":["# });
                     json::point(&mut out.buffer, Timestamp(*t), *v);
                     out.flush()?;
                 }
-                out.buffer.extend_from_slice(b"]}");
+                if !series.points.is_empty() {
+                    out.buffer.push(b']');
+                }
+                for (i, (t, histogram)) in series.histograms.iter().enumerate() {
+                    out.buffer.extend_from_slice(if i > 0 { b"," } else { br#","histograms":["# });
+                    json::histogram_point(&mut out.buffer, Timestamp(*t), histogram);
+                    out.flush()?;
+                }
+                if !series.histograms.is_empty() {
+                    out.buffer.push(b']');
+                }
+                out.buffer.push(b'}');
             }
             out.buffer.push(b']');
         }
