@@ -7,11 +7,12 @@ use super::index::SeriesReader;
 use super::matching::matching;
 use super::open::Opened;
 use super::{Block, BlockError, ChunkMeta, SeriesEntry, SeriesId};
-use crate::chunk;
 use crate::tombstones::{Intervals, Tombstones};
+use crate::{chunk, merge};
 use model::{Labels, Matcher};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::Arc;
 use storage::{Column, Interval, Names, Queryable, SelectError, SelectHints, Selection, Series};
@@ -31,6 +32,8 @@ struct Entry {
     id: SeriesId,
     labels: Labels,
     chunks: Range<usize>,
+    /// Some of its chunks overlap, as old versions of Prometheus could write them.
+    overlapping: bool,
 }
 
 struct BlockSeries {
@@ -109,7 +112,9 @@ impl Queryable for Block {
                     continue;
                 }
             }
-            selected.series.push(Entry { id, labels: std::mem::take(&mut entry.labels), chunks: from..selected.chunks.len() });
+            let chunks = from..selected.chunks.len();
+            let overlapping = !selected.chunks[chunks.clone()].is_sorted_by(|before, after| before.max_time < after.min_time);
+            selected.series.push(Entry { id, labels: std::mem::take(&mut entry.labels), chunks, overlapping });
         }
         self.sound()?;
         let selected = Arc::new(selected);
@@ -177,7 +182,7 @@ impl Series for BlockSeries {
 
     fn decode(&self, range: Interval, column: &mut Column) -> Result<(), SelectError> {
         let mut failed: Option<String> = None;
-        for chunk in self.chunks().iter().filter(|chunk| chunk.max_time >= range.start.0 && chunk.min_time <= range.end.0) {
+        let mut decode = |chunk: &ChunkMeta, column: &mut Column| {
             let decoded = self.selected.block.segments.chunk(chunk.chunk_ref).and_then(|(encoding, bytes)| {
                 chunk::decode(encoding, bytes, range.start.0..=range.end.0, column)
                     .map_err(|what| BlockError::Corrupt(format!("cannot populate chunk {}: {what}", chunk.chunk_ref.0)))
@@ -185,6 +190,18 @@ impl Series for BlockSeries {
             if let Err(error) = decoded {
                 failed.get_or_insert_with(|| format!("{}: {error}", self.selected.block.dir.display()));
             }
+        };
+        let wanted = self.chunks().iter().filter(|chunk| chunk.max_time >= range.start.0 && chunk.min_time <= range.end.0);
+        if self.entry().overlapping {
+            let mut chunks: Vec<ChunkMeta> = wanted.copied().collect();
+            let range_of = |chunk: &ChunkMeta| (chunk.min_time, chunk.max_time);
+            let merged: Result<(), Infallible> = merge::decode_chunks(&mut chunks, range_of, column, |chunk, column| {
+                decode(chunk, column);
+                Ok(())
+            });
+            let Ok(()) = merged;
+        } else {
+            wanted.for_each(|chunk| decode(chunk, column));
         }
         if let Some(deleted) = self.deleted() {
             deleted.retain(column, 0);
