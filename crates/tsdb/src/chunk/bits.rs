@@ -37,6 +37,28 @@ pub(super) fn put(bytes: &mut Vec<u8>, free: &mut u8, bits: u64, len: u32) {
     *free = (rest.wrapping_neg() % 8) as u8;
 }
 
+/// How many ones precede a signed number. A field of n bits holds -(2^(n-1) - 1) to 2^(n-1).
+#[inline]
+fn varbit_ones(value: i64) -> usize {
+    match value {
+        0 => 0,
+        -3..=4 => 1,
+        -31..=32 => 2,
+        -255..=256 => 3,
+        -2047..=2048 => 4,
+        -0x1_ffff..=0x2_0000 => 5,
+        -0xff_ffff..=0x100_0000 => 6,
+        -0x7f_ffff_ffff_ffff..=0x80_0000_0000_0000 => 7,
+        _ => 8,
+    }
+}
+
+/// How many bits [`Writer::varbit`] takes.
+pub(super) fn varbit_len(value: i64) -> u32 {
+    let ones = varbit_ones(value);
+    VARBIT_WIDTHS[ones] + (ones as u32 + 1).min(8)
+}
+
 /// A chunk that is being written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Writer {
@@ -74,19 +96,10 @@ impl Writer {
     /// A signed number in 1, 5, 9, 13, 17, 24, 32, 64 or 72 bits.
     #[inline]
     pub(super) fn varbit(&mut self, value: i64) {
-        // A field of n bits holds -(2^(n-1) - 1) to 2^(n-1).
-        let ones = match value {
-            0 => return self.put(0, 1),
-            -3..=4 => 1,
-            -31..=32 => 2,
-            -255..=256 => 3,
-            -2047..=2048 => 4,
-            -0x1_ffff..=0x2_0000 => 5,
-            -0xff_ffff..=0x100_0000 => 6,
-            -0x7f_ffff_ffff_ffff..=0x80_0000_0000_0000 => 7,
-            _ => 8,
-        };
-        self.varbit_field(value as u64, ones);
+        match varbit_ones(value) {
+            0 => self.put(0, 1),
+            ones => self.varbit_field(value as u64, ones),
+        }
     }
 
     /// An unsigned number, likewise.

@@ -1,6 +1,7 @@
 //! Chunks: runs of one series' samples as bytes, in Prometheus's encodings.
 
 mod bits;
+pub mod block;
 pub mod encode;
 mod float;
 mod histogram;
@@ -9,6 +10,7 @@ mod layout;
 pub mod open;
 mod spans;
 mod starts;
+mod windows;
 pub mod xor;
 pub mod xor2;
 

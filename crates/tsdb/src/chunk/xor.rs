@@ -10,7 +10,7 @@
 //! - Decoding any bytes returns, without panic, and yields at most as many samples as the header says.
 
 pub use super::Corrupt;
-use super::bits::{self, LEADING_MAX, NO_WINDOW, Reader, WINDOW_BITS};
+use super::bits::{self, NO_WINDOW, Reader, WINDOW_BITS, Window};
 use std::ops::RangeInclusive;
 
 /// Bytes before the stream of bits: the count of samples.
@@ -25,8 +25,7 @@ pub struct XorAppender {
     value_bits: u64,
     delta: u64,
     count: u16,
-    leading: u8,
-    trailing: u8,
+    window: Window,
     /// Unused bits of the last byte, 0 to 7.
     free_bits: u8,
 }
@@ -36,7 +35,7 @@ impl XorAppender {
     pub fn start(bytes: &mut Vec<u8>) -> Self {
         bytes.clear();
         bytes.extend_from_slice(&[0; HEADER_LEN]);
-        Self { time: i64::MIN, value_bits: 0, delta: 0, count: 0, leading: NO_WINDOW, trailing: 0, free_bits: 0 }
+        Self { time: i64::MIN, value_bits: 0, delta: 0, count: 0, window: Window::NONE, free_bits: 0 }
     }
 
     /// The state after all samples of an existing chunk, to append more.
@@ -64,8 +63,7 @@ impl XorAppender {
             value_bits: decoder.value_bits,
             delta: decoder.delta,
             count,
-            leading: decoder.leading,
-            trailing: trailing as u8,
+            window: Window { leading: decoder.leading, trailing: trailing as u8 },
             free_bits: decoder.reader.free_bits(),
         };
         Ok((appender, len))
@@ -79,6 +77,14 @@ impl XorAppender {
     /// # Panics
     /// When the chunk is full, or `bytes` is not this appender's chunk: writing on would destroy samples.
     pub fn append(&mut self, bytes: &mut Vec<u8>, time: i64, value: f64) {
+        let needed = Window::of(value.to_bits() ^ self.value_bits);
+        let window = if self.window.covers(needed) { self.window } else { needed };
+        self.append_within(bytes, time, value, window);
+    }
+
+    /// As [`XorAppender::append`], with the window that a changed value is to be written in, and which must cover it.
+    #[inline]
+    pub(super) fn append_within(&mut self, bytes: &mut Vec<u8>, time: i64, value: f64, window: Window) {
         assert!(self.count < SAMPLES_MAX && bytes.len() >= HEADER_LEN, "an XOR chunk holds at most {SAMPLES_MAX} samples");
         let value_bits = value.to_bits();
         match self.count {
@@ -89,21 +95,21 @@ impl XorAppender {
             1 => {
                 self.delta = time.wrapping_sub(self.time) as u64;
                 put_uvarint(bytes, self.delta);
-                self.append_value(bytes, value_bits, 0, 0);
+                self.append_value(bytes, value_bits, window, 0, 0);
             }
             _ => {
                 let delta = time.wrapping_sub(self.time) as u64;
                 let change = delta.wrapping_sub(self.delta) as i64;
                 self.delta = delta;
                 match change {
-                    0 => self.append_value(bytes, value_bits, 0, 1),
-                    -0x1fff..=0x2000 => self.append_value(bytes, value_bits, 0b10 << 14 | field(change, 14), 16),
-                    -0xffff..=0x1_0000 => self.append_value(bytes, value_bits, 0b110 << 17 | field(change, 17), 20),
-                    -0x7_ffff..=0x8_0000 => self.append_value(bytes, value_bits, 0b1110 << 20 | field(change, 20), 24),
+                    0 => self.append_value(bytes, value_bits, window, 0, 1),
+                    -0x1fff..=0x2000 => self.append_value(bytes, value_bits, window, 0b10 << 14 | field(change, 14), 16),
+                    -0xffff..=0x1_0000 => self.append_value(bytes, value_bits, window, 0b110 << 17 | field(change, 17), 20),
+                    -0x7_ffff..=0x8_0000 => self.append_value(bytes, value_bits, window, 0b1110 << 20 | field(change, 20), 24),
                     _ => {
                         self.put_bits(bytes, 0b1111, 4);
                         self.put_bits(bytes, change as u64, 64);
-                        self.append_value(bytes, value_bits, 0, 0);
+                        self.append_value(bytes, value_bits, window, 0, 0);
                     }
                 }
             }
@@ -131,30 +137,25 @@ impl XorAppender {
 
     /// Writes the value's field, after the `prefix_len` (at most 24) bits of `prefix`, in as few puts as possible.
     #[inline]
-    fn append_value(&mut self, bytes: &mut Vec<u8>, value_bits: u64, prefix: u64, prefix_len: u32) {
+    fn append_value(&mut self, bytes: &mut Vec<u8>, value_bits: u64, window: Window, prefix: u64, prefix_len: u32) {
         let changed = value_bits ^ self.value_bits;
         if changed == 0 {
             return self.put_bits(bytes, prefix << 1, prefix_len + 1);
         }
-        let leading = (changed.leading_zeros() as u8).min(LEADING_MAX);
-        let trailing = changed.trailing_zeros() as u8;
-        if self.leading != NO_WINDOW && leading >= self.leading && trailing >= self.trailing {
-            let len = 64 - u32::from(self.leading) - u32::from(self.trailing);
+        let len = window.width();
+        if window == self.window {
             let head = prefix << 2 | 0b10;
             if prefix_len + 2 + len <= 64 {
-                self.put_bits(bytes, head << len | changed >> self.trailing, prefix_len + 2 + len);
+                self.put_bits(bytes, head << len | changed >> window.trailing, prefix_len + 2 + len);
             } else {
                 self.put_bits(bytes, head, prefix_len + 2);
-                self.put_bits(bytes, changed >> self.trailing, len);
+                self.put_bits(bytes, changed >> window.trailing, len);
             }
             return;
         }
-        (self.leading, self.trailing) = (leading, trailing);
-        let len = 64 - u32::from(leading) - u32::from(trailing);
-        // 64 significant bits do not fit the six bits of the field; 0 never occurs and stands for them.
-        let head = prefix << 13 | 0b11 << 11 | u64::from(leading) << 6 | u64::from(len & 0x3f);
-        self.put_bits(bytes, head, prefix_len + 13);
-        self.put_bits(bytes, changed >> trailing, len);
+        self.window = window;
+        self.put_bits(bytes, prefix << 13 | 0b11 << 11 | window.field(), prefix_len + 13);
+        self.put_bits(bytes, changed >> window.trailing, len);
     }
 
     /// Appends the lowest `len` (1 to 64) bits of `bits`, of which all higher ones are zero.

@@ -131,6 +131,11 @@ impl Xor2Appender {
         writer.bytes[..HEADER_LEN].copy_from_slice(&[high, low, progress.starts.header]);
     }
 
+    /// Whether a value would need a window.
+    pub(super) fn changes(&self, value: f64) -> bool {
+        value.to_bits() != self.progress.base_bits && !is_stale(value.to_bits())
+    }
+
     /// The chunk so far; always whole.
     pub fn bytes(&self) -> &[u8] {
         &self.writer.bytes

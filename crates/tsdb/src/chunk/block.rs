@@ -1,0 +1,160 @@
+//! Float chunks of blocks: written once, with all samples at hand, so as few bytes as the format allows.
+//!
+//! Any Prometheus reads them. They hold more samples than those of the head, and open windows of significant bits where that
+//! pays ([`super::windows`]).
+
+use super::bits::{Window, is_stale, varbit_len};
+use super::windows::Windows;
+use super::xor::XorAppender;
+use super::xor2::Xor2Appender;
+
+/// The most samples of a float chunk of a block.
+pub const SAMPLES_MAX: usize = 480;
+/// The most bytes.
+pub const BYTES_MAX: usize = 1024;
+
+/// Encodes runs of floats as chunks.
+#[derive(Debug, Default)]
+pub struct BlockEncoder {
+    windows: Windows,
+    bytes: Vec<u8>,
+}
+
+impl BlockEncoder {
+    /// An encoder; one can serve many series.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Encodes samples in order of time as XOR chunks; `each` gets the first and last time and the bytes of each.
+    ///
+    /// Of slices of different lengths the rest is not looked at.
+    pub fn xor(&mut self, mut times: &[i64], mut values: &[f64], mut each: impl FnMut(i64, i64, &[u8])) {
+        while let (Some(first), false) = (times.first(), values.is_empty()) {
+            let count = self.plan_xor(times, values);
+            let mut appender = XorAppender::start(&mut self.bytes);
+            let mut windows = self.windows.planned().iter();
+            let mut window = Window::NONE;
+            let mut before = 0;
+            for (time, value) in times.iter().zip(values).take(count) {
+                let bits = value.to_bits();
+                if bits != before && appender.sample_count() > 0 {
+                    window = *windows.next().unwrap_or(&window);
+                }
+                appender.append_within(&mut self.bytes, *time, *value, window);
+                before = bits;
+            }
+            each(*first, appender.last_time(), &self.bytes);
+            (times, values) = (&times[count..], &values[count..]);
+        }
+    }
+
+    /// Encodes samples in order of time as XOR2 chunks, likewise; `starts` has as many, or is empty if there are none.
+    pub fn xor2(&mut self, mut starts: &[i64], mut times: &[i64], mut values: &[f64], mut each: impl FnMut(i64, i64, &[u8])) {
+        while let (Some(first), false) = (times.first(), values.is_empty()) {
+            let count = self.plan_xor2(starts, times, values);
+            let mut appender = Xor2Appender::new();
+            let mut windows = self.windows.planned().iter();
+            let mut window = Window::NONE;
+            for (i, (time, value)) in times.iter().zip(values).take(count).enumerate() {
+                if i > 0 && appender.changes(*value) {
+                    window = *windows.next().unwrap_or(&window);
+                }
+                appender.append_within(starts.get(i).copied().unwrap_or(0), *time, *value, window);
+            }
+            each(*first, appender.last_time(), appender.bytes());
+            (times, values) = (&times[count..], &values[count..]);
+            starts = starts.get(count..).unwrap_or_default();
+        }
+    }
+
+    /// How many samples the next chunk has; the windows are planned for them.
+    fn plan_xor(&mut self, times: &[i64], values: &[f64]) -> usize {
+        self.windows.clear();
+        // Count, time and value of the first sample, and the second one's difference, at their longest.
+        let mut other_bits = 16 + 80 + 64 + 80u32;
+        let (mut value_bits, mut changes, mut count) = (0, 0, 0);
+        let (mut before, mut time, mut delta) = (0u64, 0i64, 0u64);
+        for (next_time, value) in times.iter().zip(values).take(SAMPLES_MAX) {
+            let bits = value.to_bits();
+            let next_delta = next_time.wrapping_sub(time) as u64;
+            if count > 1 {
+                other_bits += match next_delta.wrapping_sub(delta) as i64 {
+                    0 => 1,
+                    -0x1fff..=0x2000 => 16,
+                    -0xffff..=0x1_0000 => 20,
+                    -0x7_ffff..=0x8_0000 => 24,
+                    _ => 68,
+                };
+            }
+            if count > 0 {
+                let changed = bits ^ before;
+                if changed == 0 {
+                    other_bits += 1;
+                } else {
+                    value_bits = self.windows.add(Window::of(changed), 2, 13);
+                }
+                if (other_bits + value_bits).div_ceil(8) > BYTES_MAX as u32 {
+                    break;
+                }
+                changes += usize::from(changed != 0);
+            }
+            (before, delta, time) = (bits, next_delta, *next_time);
+            count += 1;
+        }
+        self.windows.plan(changes);
+        count
+    }
+
+    fn plan_xor2(&mut self, starts: &[i64], times: &[i64], values: &[f64]) -> usize {
+        self.windows.clear();
+        let mut other_bits = 24 + 80 + 64 + 80 + 80u32;
+        let (mut value_bits, mut changes, mut count) = (0, 0, 0);
+        let (mut base, mut time, mut delta) = (0u64, 0i64, 0u64);
+        let mut start = starts.first().copied().unwrap_or(0);
+        let mut start_difference = None;
+        for (i, (next_time, value)) in times.iter().zip(values).take(SAMPLES_MAX).enumerate() {
+            let bits = value.to_bits();
+            let next_delta = next_time.wrapping_sub(time) as u64;
+            let next_start = starts.get(i).copied().unwrap_or(0);
+            if count > 0 {
+                let change = if count == 1 { 1 } else { next_delta.wrapping_sub(delta) as i64 };
+                other_bits += match change {
+                    0 => 0,
+                    _ if count == 1 => 0,
+                    -0x1000..=0xfff => 16,
+                    -0x8_0000..=0x7_ffff => 24,
+                    _ => 69,
+                };
+                let changes_here = bits != base && !is_stale(bits);
+                if changes_here {
+                    let (keep, open) = if change == 0 { (3, 14) } else { (2, 14) };
+                    value_bits = self.windows.add(Window::of(bits ^ base), keep, open);
+                } else {
+                    other_bits += if is_stale(bits) { 5 } else { 1 };
+                }
+                if next_start != start || start_difference.is_some() || i == 127 {
+                    let difference = time.wrapping_sub(next_start);
+                    let number = difference.wrapping_sub(start_difference.unwrap_or(0));
+                    other_bits += varbit_len(number);
+                    start_difference = Some(difference);
+                }
+                if (other_bits + value_bits).div_ceil(8) > BYTES_MAX as u32 {
+                    break;
+                }
+                changes += usize::from(changes_here);
+            }
+            if !is_stale(bits) {
+                base = bits;
+            }
+            (delta, time, start) = (next_delta, *next_time, next_start);
+            count += 1;
+        }
+        self.windows.plan(changes);
+        count
+    }
+}
+
+#[cfg(test)]
+#[path = "block_tests.rs"]
+mod tests;
