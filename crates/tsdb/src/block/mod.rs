@@ -27,7 +27,7 @@ use ulid::Ulid;
 use world::Files;
 
 pub use meta::{Compaction, Meta, Parent, Stats};
-pub use open::Block;
+pub use open::{Block, Reader};
 pub use repair::repair_version;
 pub use writer::BlockWriter;
 

@@ -7,9 +7,11 @@
 //! - [`SeriesSource::next`] yields label sets that strictly increase.
 //! - All names and values of those labels are among [`SeriesSource::symbols`], which strictly increase bytewise.
 
+use crate::block::{Block, BlockError, Reader, SeriesEntry, SeriesId};
 use crate::chunk::Encoding;
-use crate::tombstones::Intervals;
+use crate::tombstones::{Intervals, Tombstones};
 use model::Labels;
+use std::sync::Arc;
 
 /// Something that a block can be written from.
 pub trait SeriesSource {
@@ -111,5 +113,46 @@ impl SourceSeries {
     /// Which of the samples are deleted.
     pub fn deleted(&self) -> &Intervals {
         &self.deleted
+    }
+}
+
+/// A block's series.
+pub struct BlockSource<'b> {
+    block: &'b Block,
+    reader: Reader<'b>,
+    ids: Box<dyn Iterator<Item = SeriesId> + 'b>,
+    entry: SeriesEntry,
+    tombstones: Arc<Tombstones>,
+}
+
+impl<'b> BlockSource<'b> {
+    /// Before the block's first series.
+    ///
+    /// # Errors
+    /// When the list of its series is damaged.
+    pub fn open(block: &'b Block) -> Result<Self, BlockError> {
+        let ids = Box::new(block.series_ids()?);
+        Ok(Self { block, reader: block.reader(), ids, entry: SeriesEntry::default(), tombstones: block.tombstones() })
+    }
+}
+
+impl SeriesSource for BlockSource<'_> {
+    fn symbols(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(self.block.symbols())
+    }
+
+    fn next(&mut self, series: &mut SourceSeries) -> Result<bool, SourceError> {
+        series.clear();
+        let Some(id) = self.ids.next() else { return Ok(false) };
+        self.reader.series(id, &mut self.entry).map_err(SourceError::new)?;
+        series.set_labels(self.entry.labels.clone());
+        if let Some(deleted) = self.tombstones.get(u64::from(id.0)) {
+            series.set_deleted(deleted.clone());
+        }
+        for chunk in &self.entry.chunks {
+            let (encoding, bytes) = self.block.chunk(chunk.chunk_ref).map_err(SourceError::new)?;
+            series.push_chunk(chunk.min_time, chunk.max_time, encoding, bytes);
+        }
+        Ok(true)
     }
 }
