@@ -6,6 +6,7 @@ mod flags;
 mod logging;
 mod rules;
 mod server;
+mod tool;
 
 use flags::Parsed;
 use std::process::ExitCode;
@@ -18,7 +19,11 @@ const PROMETHEUS_VERSION: &str = "3.14.0";
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let flags = match flags::parse(std::env::args()) {
+    let args: Vec<String> = std::env::args().collect();
+    if let Some(done) = tool::run_if_asked(&args) {
+        return done;
+    }
+    let flags = match flags::parse(args) {
         Ok(Parsed::Run(flags)) => flags,
         Ok(Parsed::Print(text)) => {
             println!("{}", text.trim_end());
