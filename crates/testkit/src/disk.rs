@@ -105,6 +105,32 @@ impl Disk {
         state.durable_names.insert(path.to_owned(), content);
     }
 
+    /// All files as running programs see them, in order.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.lock().names.keys().cloned().collect()
+    }
+
+    /// Flips a bit of a file, whose number may be anything; an empty file stays as it is. Bytes already mapped or read stay too.
+    pub fn flip_bit(&self, path: &Path, bit: u64) {
+        let mut state = self.lock();
+        let Some(content) = state.names.get(path).copied() else { return };
+        let Content { bytes, durable } = &mut state.contents[content];
+        let bits = bytes.len() as u64 * 8;
+        if bits > 0 {
+            let (at, mask) = ((bit % bits / 8) as usize, 1 << (bit % 8));
+            bytes[at] ^= mask;
+            if let Some(byte) = durable.get_mut(at) {
+                *byte ^= mask;
+            }
+        }
+    }
+
+    /// Bytes of all files together.
+    pub fn used(&self) -> usize {
+        let state = self.lock();
+        state.names.values().map(|content| state.contents[*content].bytes.len()).sum()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

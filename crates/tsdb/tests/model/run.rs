@@ -1,0 +1,524 @@
+//! One run: steps chosen by a seed, done to the database and to the naive store.
+
+use model::value::STALE_NAN;
+use model::{Labels, MatchOp, Matcher, Timestamp};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{ErrorKind, Write as _};
+use std::sync::{Arc, Once};
+use storage::{
+    Appender, Batch, Column, CommitError, Committed, Interval, OnRefused, Queryable, RowOutcome, RowSeries, RowValue, SelectHints,
+    SeriesHandle, SeriesRef,
+};
+use testkit::disk::{Disk, Fault, Tear};
+use testkit::store::{self, Durable, Found, Sample, Store};
+use tsdb::wal::Durability;
+use tsdb::{Db, Options};
+
+const ALL: Interval = Interval { start: Timestamp::MIN, end: Timestamp::MAX };
+const SECOND: i64 = 1000;
+const HOUR: i64 = 3600 * SECOND;
+
+/// What may happen in a run.
+#[derive(Clone, Copy)]
+pub struct Profile {
+    /// Errors, full disks, power cuts.
+    pub faults: bool,
+    /// At the end bits are flipped.
+    pub damage: bool,
+}
+
+/// Numbers that follow from a seed (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn within(&mut self, from: i64, upto: i64) -> i64 {
+        from + self.below((upto - from) as u64) as i64
+    }
+
+    /// True once in `times`.
+    fn once_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len() as u64) as usize]
+    }
+}
+
+thread_local! {
+    static SEED: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// From now on a panic on this thread says the seed, also one that ends the process.
+pub fn with_seed(name: &str, seed: u64) {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            SEED.with_borrow(|seed| {
+                // Past the capture of tests, which an abort would drop.
+                let _ = writeln!(std::io::stderr(), "{seed}: {info}");
+            });
+            before(info);
+        }));
+    });
+    SEED.set(format!("{name}: PYROPE_MODEL_SEED={seed}"));
+}
+
+/// The labels of a series.
+pub fn labels(series: u64) -> Labels {
+    let (name, job, n) = (format!("m{}", series % 5), format!("job{}", series % 3), series.to_string());
+    let mut pairs = vec![("__name__", name.as_str()), ("job", job.as_str()), ("n", n.as_str())];
+    if series.is_multiple_of(4) {
+        pairs.push(("extra", "yes"));
+    }
+    Labels::from_pairs(pairs)
+}
+
+pub struct Run {
+    random: Random,
+    profile: Profile,
+    durability: Durability,
+    disk: Disk,
+    fault: Option<Fault>,
+    db: Option<Arc<Db>>,
+    store: Store,
+    handles: HashMap<Labels, SeriesHandle>,
+    refs: HashMap<SeriesRef, Labels>,
+    now: i64,
+    pace: i64,
+    series_count: u64,
+    story: Vec<String>,
+}
+
+impl Run {
+    pub fn new(seed: u64, profile: Profile) -> Self {
+        let mut random = Random(seed);
+        let durability = random.one_of(&[Durability::Interval, Durability::EachWrite]);
+        Self {
+            profile,
+            durability,
+            disk: Disk::new(),
+            fault: None,
+            db: None,
+            store: Store::new(HOUR),
+            handles: HashMap::new(),
+            refs: HashMap::new(),
+            now: random.within(-2 * HOUR, 500 * HOUR),
+            pace: random.one_of(&[7 * SECOND, 60 * SECOND, 600 * SECOND]),
+            series_count: random.one_of(&[1, 5, 40]),
+            story: vec![format!("durability {durability:?}")],
+            random,
+        }
+    }
+
+    /// What was done, the last steps first lost.
+    pub fn story(&self) -> String {
+        self.story[self.story.len().saturating_sub(60)..].join("\n")
+    }
+
+    fn tell(&mut self, what: impl Into<String>) {
+        self.story.push(what.into());
+    }
+
+    pub fn go(&mut self) -> Result<(), String> {
+        self.open()?;
+        for _ in 0..self.random.within(5, 80) {
+            self.step()?;
+            if matches!(self.fault, Some(Fault::PowerOff(at)) if self.disk.operations() > at) {
+                let tear = self.random.one_of(&[Tear::Lost, Tear::Half, Tear::Zeros, Tear::Kept]);
+                self.end(tear)?;
+            }
+            self.relieve();
+            self.ask(ALL, &[])?;
+        }
+        self.disk.set_space(None);
+        self.set_fault(None);
+        if self.profile.damage {
+            return self.damage();
+        }
+        let tear = self.random.one_of(&[Tear::Lost, Tear::Kept]);
+        self.end(tear)
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        match self.random.below(40) {
+            0..20 => self.commit(),
+            20..28 => {
+                let (range, matchers) = (self.range(), self.matchers());
+                self.ask(range, &matchers)
+            }
+            28 => self.restart(),
+            29 => {
+                let tear = self.random.one_of(&[Tear::Lost, Tear::Half, Tear::Zeros, Tear::Kept, Tear::Kept]);
+                self.end(tear)
+            }
+            30..33 if self.profile.faults && self.fault.is_none() => {
+                self.begin_fault();
+                Ok(())
+            }
+            _ => self.commit(),
+        }
+    }
+
+    fn db(&self) -> Arc<Db> {
+        self.db.clone().expect("open between steps")
+    }
+
+    // Faults.
+
+    fn set_fault(&mut self, fault: Option<Fault>) {
+        self.fault = fault;
+        self.disk.set_fault(fault);
+    }
+
+    fn begin_fault(&mut self) {
+        let at = self.disk.operations() + self.random.below(30);
+        match self.random.below(4) {
+            0 => {
+                let room = self.disk.used() + self.random.below(4000) as usize;
+                self.tell(format!("disk full at {room} bytes"));
+                self.disk.set_space(Some(room));
+                // Counts as a fault until it is relieved.
+                self.set_fault(Some(Fault::Once(u64::MAX, ErrorKind::StorageFull)));
+            }
+            1 => {
+                self.tell(format!("power off at {at}"));
+                self.set_fault(Some(Fault::PowerOff(at)));
+            }
+            _ => {
+                let kind = self.random.one_of(&[ErrorKind::StorageFull, ErrorKind::Other]);
+                self.tell(format!("{kind} at {at}"));
+                self.set_fault(Some(Fault::Once(at, kind)));
+            }
+        }
+    }
+
+    /// Ends faults that had their effect.
+    fn relieve(&mut self) {
+        match self.fault {
+            Some(Fault::Once(u64::MAX, _)) if self.random.once_in(4) => {
+                self.tell("room again");
+                self.disk.set_space(None);
+                self.set_fault(None);
+            }
+            Some(Fault::Once(at, _)) if self.disk.operations() > at => self.set_fault(None),
+            _ => {}
+        }
+    }
+
+    // Opening and closing.
+
+    fn options(&self) -> Options {
+        let mut options = Options::new("/data");
+        options.files = Arc::new(self.disk.clone());
+        options.no_lockfile = true;
+        options.background = false;
+        options.sync_interval = std::time::Duration::from_secs(3600);
+        options.wal.durability = self.durability;
+        // Small segments, so that a replay goes through several.
+        options.wal.segment_bytes_max = 64 << 10;
+        options
+    }
+
+    fn open(&mut self) -> Result<(), String> {
+        if self.profile.faults && self.fault.is_none() && self.random.once_in(3) {
+            self.begin_fault();
+        }
+        loop {
+            match Db::open(self.options()) {
+                Ok(db) => {
+                    self.db = Some(db.into());
+                    break;
+                }
+                Err(error) if self.fault.is_some() => {
+                    self.tell(format!("not opened: {error}"));
+                    if let Some(Fault::PowerOff(_)) = self.fault {
+                        let tear = self.random.one_of(&[Tear::Lost, Tear::Half, Tear::Zeros]);
+                        self.disk = self.disk.after_power_cut(tear);
+                        self.power_cut();
+                    }
+                    self.disk.set_space(None);
+                    self.set_fault(None);
+                }
+                Err(error) => return Err(format!("open: {error}")),
+            }
+        }
+        self.handles.clear();
+        Ok(())
+    }
+
+    fn restart(&mut self) -> Result<(), String> {
+        self.tell("stop");
+        let closed = self.db().close();
+        self.db = None;
+        match closed {
+            Ok(()) => {
+                self.store.killed();
+                self.store.sync();
+            }
+            Err(_) if self.fault.is_some() => self.store.killed(),
+            Err(error) => return Err(format!("close: {error}")),
+        }
+        self.open_and_settle()
+    }
+
+    /// Ends the process, and perhaps the power.
+    fn end(&mut self, tear: Tear) -> Result<(), String> {
+        self.tell(format!("end, unsynced bytes: {tear:?}"));
+        let off = match self.fault {
+            Some(Fault::PowerOff(at)) if at < self.disk.operations() => at,
+            _ => self.disk.operations(),
+        };
+        self.disk.set_fault(Some(Fault::PowerOff(off)));
+        self.db = None;
+        self.disk = self.disk.after_power_cut(tear);
+        self.fault = None;
+        if tear == Tear::Kept {
+            self.store.killed()
+        } else {
+            self.power_cut()
+        }
+        self.open_and_settle()
+    }
+
+    fn power_cut(&mut self) {
+        self.store.power_cut();
+        // A ref is given again if the log has lost it.
+        self.refs.clear();
+    }
+
+    fn open_and_settle(&mut self) -> Result<(), String> {
+        self.open()?;
+        match self.found(ALL, &[])? {
+            Some(found) => self.store.settle(&found)?,
+            None => return Ok(()),
+        }
+        // A ref lives on in the log.
+        for labels in self.refs.values().collect::<BTreeSet<_>>() {
+            let batch = Batch { labels: vec![labels.clone()], ..Batch::default() };
+            let mut result = Committed::default();
+            if self.db().commit(&batch, &mut result).is_ok()
+                && let Some(handle) = result.handles[0]
+                && self.refs.get(&handle.series_ref).is_some_and(|owner| owner != labels)
+            {
+                return Err(format!("{labels} has the ref {} of another series", handle.series_ref.0));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whatever bits turn over: it opens, and shows nothing that was never there.
+    fn damage(&mut self) -> Result<(), String> {
+        self.disk.set_fault(Some(Fault::PowerOff(self.disk.operations())));
+        self.db = None;
+        self.disk = self.disk.after_power_cut(Tear::Kept);
+        self.fault = None;
+        for _ in 0..self.random.within(1, 4) {
+            let paths = self.disk.paths();
+            if paths.is_empty() {
+                break;
+            }
+            let path = &paths[self.random.below(paths.len() as u64) as usize];
+            let bit = self.random.next();
+            self.disk.flip_bit(path, bit);
+            self.tell(format!("bit {bit} of {} flipped", path.display()));
+        }
+        self.open()?;
+        if let Some(found) = self.found(ALL, &[])? {
+            self.store.submitted(&found)?;
+        }
+        // Whatever was lost, it goes on.
+        self.now += 3 * HOUR;
+        let rows = self.rows();
+        let batch = self.batch(&rows);
+        self.db().commit(&batch, &mut Committed::default()).map_err(|error| error.to_string())
+    }
+
+    // Batches.
+
+    fn rows(&mut self) -> Vec<store::Row> {
+        self.now += self.random.within(0, 2 * self.pace);
+        let count = self.random.one_of(&[0, 1, 5, 60]);
+        (0..count)
+            .map(|_| {
+                let series = self.random.below(self.series_count);
+                let time = match self.random.below(60) {
+                    0 => self.now - self.random.within(0, 3 * HOUR),
+                    1 => self.now + self.random.within(0, 3 * HOUR),
+                    // Times lie close together, so that duplicates and late rows are common.
+                    _ => self.now + self.random.within(-3, 12) * 10 * SECOND,
+                };
+                store::Row { labels: labels(series), time, sample: self.sample() }
+            })
+            .collect()
+    }
+
+    fn sample(&mut self) -> Sample {
+        match self.random.below(20) {
+            0 => Sample::Float(STALE_NAN),
+            1 => Sample::Float(f64::from_bits(self.random.next())),
+            _ => Sample::Float(self.random.below(3) as f64),
+        }
+    }
+
+    fn batch(&mut self, rows: &[store::Row]) -> Batch {
+        let mut batch = Batch::default();
+        for row in rows {
+            let series = match self.handles.get(&row.labels) {
+                Some(handle) => RowSeries::Known(*handle),
+                None => {
+                    batch.labels.push(row.labels.clone());
+                    RowSeries::Labels(batch.labels.len() as u32 - 1)
+                }
+            };
+            let value = match &row.sample {
+                Sample::Float(value) => RowValue::Float(*value),
+                Sample::Histogram(histogram) => {
+                    batch.histograms.push(histogram.clone());
+                    RowValue::Histogram(batch.histograms.len() as u32 - 1)
+                }
+                Sample::FloatHistogram(histogram) => {
+                    batch.float_histograms.push(histogram.clone());
+                    RowValue::FloatHistogram(batch.float_histograms.len() as u32 - 1)
+                }
+            };
+            batch.rows.push(storage::Row { series, start: Timestamp(0), timestamp: Timestamp(row.time), value });
+        }
+        batch
+    }
+
+    fn commit(&mut self) -> Result<(), String> {
+        let rows = self.rows();
+        let mut batch = self.batch(&rows);
+        batch.on_refused = self.random.one_of(&[OnRefused::DropRow, OnRefused::DropBatch]);
+        self.tell(format!("commit {} rows around {}, {:?}", rows.len(), self.now, batch.on_refused));
+        let mut result = Committed::default();
+        match self.db().commit(&batch, &mut result) {
+            Ok(()) => {}
+            Err(CommitError::Log(error)) if self.fault.is_some() => {
+                self.tell(format!("not committed: {error}"));
+                self.store.commit_failed(&rows);
+                return Ok(());
+            }
+            Err(error) => return Err(format!("commit: {error}")),
+        }
+        let mut outcomes = vec![RowOutcome::Stored; rows.len()];
+        for (row, outcome) in &result.refused {
+            outcomes[*row as usize] = *outcome;
+        }
+        for ((row, wanted), outcome) in rows.iter().zip(self.store.predict(&rows)).zip(&outcomes) {
+            if wanted.is_some_and(|wanted| wanted != *outcome) {
+                return Err(format!("{row:?}: {outcome:?}, expected {wanted:?}"));
+            }
+        }
+        let dropped = batch.on_refused == OnRefused::DropBatch && !result.refused.is_empty();
+        if result.batch_dropped != dropped {
+            return Err(format!("dropped: {}, expected {dropped}", result.batch_dropped));
+        }
+        for (labels, handle) in batch.labels.iter().zip(&result.handles) {
+            if let Some(handle) = handle {
+                let owner = self.refs.entry(handle.series_ref).or_insert_with(|| labels.clone());
+                if owner != labels {
+                    return Err(format!("{labels} has the ref {} of {owner}", handle.series_ref.0));
+                }
+                self.handles.insert(labels.clone(), *handle);
+            }
+        }
+        if !dropped {
+            let durable = if self.durability == Durability::EachWrite { Durable::Yes } else { Durable::NotYet };
+            self.store.commit(&rows, &outcomes, durable);
+        }
+        Ok(())
+    }
+
+    // Queries.
+
+    fn range(&mut self) -> Interval {
+        let start = self.now + self.random.within(-6 * HOUR, HOUR);
+        let len = self.random.one_of(&[0, 60 * SECOND, HOUR, 8 * HOUR]);
+        Interval { start: Timestamp(start), end: Timestamp(start + len) }
+    }
+
+    fn matchers(&mut self) -> Vec<Matcher> {
+        let names = ["__name__", "job", "extra", "n", "absent"];
+        let ops = [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex];
+        let values = ["", "m1", "job0", "yes", "m[12]", "job1|", ".*", ".+", "job1|job2", "7", "1.*"];
+        (0..self.random.below(3))
+            .map(|_| Matcher::new(self.random.one_of(&ops), self.random.one_of(&names), self.random.one_of(&values)).unwrap())
+            .collect()
+    }
+
+    fn ask(&mut self, range: Interval, matchers: &[Matcher]) -> Result<(), String> {
+        let Some(found) = self.found(range, matchers)? else { return Ok(()) };
+        self.store.compare(&found, range, matchers)?;
+        if !self.random.once_in(4) {
+            return Ok(());
+        }
+        let sets = [matchers.to_vec()];
+        let failed = |error: storage::SelectError| error.to_string();
+        let (must, may) = self.store.label_sets(range, matchers);
+        let within = |what: &str, names: Vec<String>, all: &dyn Fn(&Labels) -> Vec<String>| {
+            let of = |sets: &BTreeSet<&Labels>| sets.iter().flat_map(|labels| all(labels)).collect::<BTreeSet<_>>();
+            if !names.is_sorted_by(|a, b| a < b) {
+                return Err(format!("{what}: not sorted: {names:?}"));
+            }
+            let names: BTreeSet<String> = names.into_iter().collect();
+            let (must, may) = (of(&must), of(&may));
+            if names.is_superset(&must) && names.is_subset(&may) { Ok(()) } else { Err(format!("{what}: {names:?}, expected {must:?}")) }
+        };
+        let db = self.db();
+        let names = db.label_names(range, &sets).map_err(failed)?.names;
+        within("names", names, &|labels| labels.iter().map(|(name, _)| name.to_owned()).collect())?;
+        let values = db.label_values("n", range, &sets).map_err(failed)?.names;
+        within("values", values, &|labels| labels.get("n").map(str::to_owned).into_iter().collect())
+    }
+
+    /// What the database answers; none if a fault kept it from answering.
+    fn found(&mut self, range: Interval, matchers: &[Matcher]) -> Result<Option<Found>, String> {
+        let sorted = self.random.once_in(2);
+        let hints = SelectHints { sorted, ..SelectHints::default() };
+        let faulty = self.fault.is_some();
+        let selection = match self.db().select(range, matchers, &hints) {
+            Ok(selection) => selection,
+            Err(_) if faulty => return Ok(None),
+            Err(error) => return Err(format!("select: {error}")),
+        };
+        if !selection.warnings.is_empty() && !faulty && !self.profile.damage {
+            return Err(format!("warnings: {:?}", selection.warnings));
+        }
+        if sorted && !selection.series.is_sorted_by(|a, b| a.labels() < b.labels()) {
+            return Err("series out of order".to_owned());
+        }
+        let mut column = Column::default();
+        let mut found: Found = BTreeMap::new();
+        for series in &selection.series {
+            column.clear();
+            match series.decode(range, &mut column) {
+                Ok(()) => {}
+                Err(_) if faulty || self.profile.damage => return Ok(None),
+                Err(error) => return Err(format!("decode: {error}")),
+            }
+            if !column.times.is_sorted_by(|a, b| a < b) {
+                return Err(format!("{}: times out of order: {:?}", series.labels(), column.times));
+            }
+            if found.insert(series.labels().clone(), store::of_column(&column)).is_some() {
+                return Err(format!("{} twice", series.labels()));
+            }
+        }
+        Ok(Some(found))
+    }
+}
