@@ -332,6 +332,33 @@ pub struct Paren {
 }
 
 impl Expr {
+    /// The matchers of each selector in it, in the order of the text.
+    pub fn selectors(&self) -> Vec<&[Matcher]> {
+        let mut found = Vec::new();
+        self.add_selectors(&mut found);
+        found
+    }
+
+    fn add_selectors<'e>(&'e self, found: &mut Vec<&'e [Matcher]>) {
+        match self {
+            Self::Number(_) | Self::String(_) => {}
+            Self::Vector(selector) => found.push(&selector.matchers),
+            Self::Matrix(selector) => found.push(&selector.vector.matchers),
+            Self::Subquery(subquery) => subquery.expr.add_selectors(found),
+            Self::Call(call) => call.args.iter().for_each(|argument| argument.add_selectors(found)),
+            Self::Aggregate(aggregate) => {
+                aggregate.expr.add_selectors(found);
+                aggregate.parameter.iter().for_each(|parameter| parameter.add_selectors(found));
+            }
+            Self::Binary(binary) => {
+                binary.left.add_selectors(found);
+                binary.right.add_selectors(found);
+            }
+            Self::Unary(unary) => unary.expr.add_selectors(found),
+            Self::Paren(paren) => paren.expr.add_selectors(found),
+        }
+    }
+
     /// What it gives.
     pub fn value_type(&self) -> ValueType {
         match self {

@@ -90,6 +90,8 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
         parser,
         scrape: scrape.clone(),
         receiver: flags.bool("web.enable-remote-write-receiver").then(|| remote::Receiver::new(db.clone(), receiver_options)),
+        exemplars: None,
+        admin: None,
         lifecycle: flags.bool("web.enable-lifecycle").then(|| Lifecycle { reload, quit }),
         clock,
         flags: flags.all(),

@@ -1,12 +1,13 @@
 //! What the handlers share.
 
+use crate::api::admin::Admin;
 use crate::metrics::HttpCounters;
 use promql::engine::Engine;
 use promql::parser::ParserOptions;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use storage::Queryable;
+use storage::{ExemplarSource, Queryable};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Someone asks for a reload and waits for how it went.
@@ -48,6 +49,10 @@ pub struct AppOptions {
     pub receiver: Option<remote::Receiver>,
     /// `--web.enable-lifecycle`
     pub lifecycle: Option<Lifecycle>,
+    /// Where exemplars are kept; `None` if nowhere.
+    pub exemplars: Option<Arc<dyn ExemplarSource>>,
+    /// `--web.enable-admin-api`
+    pub admin: Option<Arc<dyn Admin>>,
     /// What time it is.
     pub clock: Arc<dyn world::Clock>,
     /// Every flag with its value.

@@ -16,6 +16,7 @@ pub mod params;
 mod respond;
 mod routes;
 
+pub use api::admin::Admin;
 pub use app::{App, AppOptions, BuildInfo, Lifecycle, ReloadRequest};
 pub use listen::{Limits, serve};
 pub use routes::router;

@@ -53,6 +53,13 @@ impl Index {
     }
 }
 
+impl super::Head {
+    /// The `limit` highest figures of each kind. Reads the whole index: not for every scrape of the metrics.
+    pub fn cardinality(&self, limit: usize) -> Cardinality {
+        self.read_index().cardinality(limit)
+    }
+}
+
 /// Bytes of a text in Prometheus's packed labels: a length of one byte, or of four from 255 on.
 fn text_bytes(text: &str) -> u64 {
     text.len() as u64 + if text.len() < 255 { 1 } else { 4 }

@@ -1,5 +1,7 @@
 //! The handlers of `/api/v1`.
 
+pub mod admin;
+pub mod exemplars;
 pub mod names;
 pub mod query;
 pub mod status;
@@ -53,3 +55,14 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, ApiError> 
 }
 
 const TRUNCATED: &str = "results truncated due to limit";
+
+fn array<T>(out: &mut Vec<u8>, entries: impl Iterator<Item = T>, mut write: impl FnMut(&mut Vec<u8>, T)) {
+    out.push(b'[');
+    for (i, entry) in entries.enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write(out, entry);
+    }
+    out.push(b']');
+}

@@ -1,14 +1,16 @@
-//! `/targets`, `/targets/metadata` and `/scrape_pools`.
+//! `/targets`, `/targets/metadata`, `/metadata` and `/scrape_pools`.
 
+use super::array;
 use crate::app::App;
 use crate::json;
-use crate::params::{Form, ParamError};
+use crate::params::{Form, ParamError, parse_int};
 use crate::respond::{self, ApiError};
 use axum::extract::State;
 use axum::response::Response;
-use model::{Labels, Matcher, Timestamp};
+use model::{Labels, Matcher, Metadata, Timestamp};
 use promql::parser::parse_selector;
 use scrape::ActiveTarget;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use time::OffsetDateTime;
 use url::Url;
@@ -134,6 +136,54 @@ pub async fn metadata(State(app): State<Arc<App>>, form: Form) -> Result<Respons
     Ok(respond::success(data, &[]))
 }
 
+/// GET `/api/v1/metadata`: what targets say of each metric family, each different saying once.
+pub async fn all_metadata(State(app): State<Arc<App>>, form: Form) -> Result<Response, ApiError> {
+    let limit = at_most(&form, "limit")?;
+    let per_family = at_most(&form, "limit_per_metric")?.filter(|limit| *limit > 0);
+    let wanted = form.value("metric");
+    let mut families: BTreeMap<String, Vec<Metadata>> = BTreeMap::new();
+    for (family, metadata) in app.options.scrape.metadata().into_iter().flat_map(|target| target.families) {
+        if !wanted.is_empty() && family != wanted {
+            continue;
+        }
+        let said = families.entry(family).or_default();
+        if per_family.is_none_or(|limit| said.len() < limit) && !said.contains(&metadata) {
+            said.push(metadata);
+        }
+    }
+    let shown = limit.unwrap_or(families.len());
+    let data = |out: &mut Vec<u8>| {
+        out.push(b'{');
+        for (i, (family, said)) in families.iter().take(shown).enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            json::text(out, family);
+            out.push(b':');
+            array(out, said.iter(), |out, metadata| {
+                out.extend_from_slice(br#"{"type":"#);
+                json::text(out, metadata.kind.as_str());
+                text_field(out, "unit", &metadata.unit);
+                text_field(out, "help", &metadata.help);
+                out.push(b'}');
+            });
+        }
+        out.push(b'}');
+    };
+    Ok(respond::success(data, &[]))
+}
+
+/// A limit; none where it is negative or not given.
+fn at_most(form: &Form, name: &str) -> Result<Option<usize>, ApiError> {
+    match form.value(name) {
+        "" => Ok(None),
+        text => match parse_int(text) {
+            Ok(limit) => Ok(usize::try_from(limit).ok()),
+            Err(_) => Err(ApiError::BadData(format!("{name} must be a number"))),
+        },
+    }
+}
+
 /// GET `/api/v1/scrape_pools`
 pub async fn pools(State(app): State<Arc<App>>) -> Response {
     let snapshot = app.options.scrape.snapshot();
@@ -154,17 +204,6 @@ fn text_field(out: &mut Vec<u8>, name: &str, value: &str) {
     json::text(out, name);
     out.push(b':');
     json::text(out, value);
-}
-
-fn array<T>(out: &mut Vec<u8>, entries: impl Iterator<Item = T>, mut write: impl FnMut(&mut Vec<u8>, T)) {
-    out.push(b'[');
-    for (i, entry) in entries.enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        write(out, entry);
-    }
-    out.push(b']');
 }
 
 #[cfg(test)]
