@@ -31,7 +31,7 @@ fn main() {
     println!("rss {} MiB, stats {:?}", rss_mib(), db.stats());
     db.close().unwrap();
     drop(db);
-    run("head alone", &Head::new(), targets);
+    run("head alone", &Head::default(), targets);
 }
 
 fn run(name: &str, store: &dyn Appender, targets: u32) {

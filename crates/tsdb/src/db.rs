@@ -114,7 +114,7 @@ impl Db {
         files.create_folder(&dir).map_err(|error| OpenError::Io { action: "create data directory", path: dir.clone(), error })?;
         let lock = if no_lockfile { None } else { Some(LockFile::take(&dir)?) };
         let wal_dir = dir.join("wal");
-        let head = Head::new();
+        let head = Head::default();
         tracing::info!(component = "tsdb", "Replaying WAL, this may take a while");
         let started = Instant::now();
         let replayed = replay::replay(&*files, &dir, &wal_dir, &head)?;

@@ -31,7 +31,7 @@ fn batch(writer: u32, time: i64) -> Batch {
 
 #[test]
 fn a_select_sees_whole_commits_only() {
-    let head = Head::new();
+    let head = Head::default();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..2 {

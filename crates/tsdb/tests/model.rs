@@ -61,7 +61,7 @@ proptest! {
         series in prop::collection::btree_set(0..200u8, 0..200),
         matchers in prop::collection::vec((0..4usize, 0..4usize, 0..9usize), 1..4),
     ) {
-        let head = Head::new();
+        let head = Head::default();
         let batch = Batch {
             labels: series.iter().map(|s| run::labels(u64::from(*s))).collect(),
             rows: (0..series.len() as u32)

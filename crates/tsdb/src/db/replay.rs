@@ -103,7 +103,7 @@ impl State<'_> {
                 self.slots.insert(series_ref, handle.slot);
             }),
             Kind::Samples => record::decode_samples(bytes, |series_ref, time, value| match self.slots.get(&series_ref) {
-                Some(slot) => self.samples += u64::from(self.head.replay_sample(*slot, time, value)),
+                Some(slot) => self.samples += u64::from(self.head.replayer().float(*slot, 0, time, value)),
                 None => {
                     self.unknown_samples += 1;
                     self.unknown.insert(series_ref);

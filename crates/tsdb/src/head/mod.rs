@@ -28,141 +28,187 @@
 mod cardinality;
 mod commit;
 pub mod exemplars;
+mod gc;
 pub mod index;
+mod late;
+mod map;
 pub mod mapped;
 pub mod matching;
 pub mod metadata;
 mod names;
 pub mod ooo;
+mod options;
 mod paged;
 mod pairs;
 pub mod postings;
 mod rank;
+mod records;
+mod replay;
 pub mod select;
 pub mod sequence;
+pub mod series;
 pub mod slab;
+mod stats;
 pub mod symbols;
 mod table;
 
-use crate::wal::Wal;
 pub use cardinality::Cardinality;
+pub use gc::Collected;
+pub use options::HeadOptions;
+pub use stats::HeadStats;
+
+use crate::chunk::EncodeOptions;
+use crate::db::{FloatEncoding, Settings};
+use crate::wal::Wal;
 use index::Index;
-use sequence::Sequencer;
+use mapped::Mapped;
+use sequence::{Commits, Sequencer};
+use series::Cutting;
 use slab::Slabs;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use storage::{Appender, Batch, CommitError, Committed, Slot};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use storage::{Appender, Batch, CommitError, Committed, SeriesHandle};
 
 /// Prometheus's smallest block: the range of time that a chunk may not leave.
 pub const CHUNK_RANGE_MS: i64 = 2 * 60 * 60 * 1000;
 
 /// Series in memory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Head {
+    options: HeadOptions,
+    /// May change while it runs.
+    out_of_order_window_ms: AtomicI64,
+    /// Where full chunks go; without it they stay in memory.
+    mapped: Option<Arc<Mapped>>,
     index: RwLock<Index>,
     slabs: Slabs,
     sequencer: Sequencer,
-    /// The next ref to give; changed under the index's write lock.
-    next_ref: AtomicU64,
-    /// Of all samples; `i64::MAX` while there are none.
-    min_time: AtomicI64,
-    /// Of all samples; `i64::MIN` while there are none.
-    max_time: AtomicI64,
-    counters: Counters,
+    commits: Commits,
+    garbage: gc::Garbage,
+    /// The highest ref given; changed under the index's write lock or while series are created.
+    last_ref: AtomicU64,
+    times: Times,
+    counters: stats::Counters,
     scratch: Mutex<Vec<commit::Scratch>>,
     /// Held by whoever creates series, from the choice of refs until they can be found.
     creating: Mutex<()>,
+    /// Held from the insertion of out-of-order samples until their log has them in its queue: it has them in that order.
+    inserting: Mutex<()>,
+    /// Held by whoever moves full chunks to files: a series' chunks get there in order.
+    mapping: Mutex<()>,
     /// Series whose record the log failed to take.
-    unlogged: Mutex<Vec<Slot>>,
+    unlogged: Mutex<Vec<SeriesHandle>>,
 }
 
-#[derive(Debug, Default)]
-struct Counters {
-    samples: AtomicU64,
-    chunks: AtomicU64,
-    out_of_order: AtomicU64,
-    out_of_bounds: AtomicU64,
-    duplicates: AtomicU64,
+/// The head's bounds in time.
+#[derive(Debug)]
+struct Times {
+    /// Of samples in order; `i64::MAX` while there are none.
+    min: AtomicI64,
+    /// Of samples in order; `i64::MIN` while there are none.
+    max: AtomicI64,
+    /// Of out-of-order samples; `i64::MAX` while there are none.
+    late_min: AtomicI64,
+    /// Of out-of-order samples; `i64::MIN` while there are none.
+    late_max: AtomicI64,
+    /// Older samples are in blocks, and out of bounds.
+    min_valid: AtomicI64,
 }
 
-/// What the head holds and has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HeadStats {
-    /// Series.
-    pub series_count: u64,
-    /// Chunks, open ones included.
-    pub chunk_count: u64,
-    /// Distinct label pairs.
-    pub label_pair_count: u64,
-    /// Distinct strings of names and values.
-    pub symbol_count: u64,
-    /// Time of the oldest sample; none without samples.
-    pub min_time: Option<i64>,
-    /// Time of the newest sample.
-    pub max_time: Option<i64>,
-    /// Samples appended since the start, without replayed ones.
-    pub samples_appended: u64,
-    /// Samples refused as out of order.
-    pub out_of_order: u64,
-    /// Samples refused as out of bounds.
-    pub out_of_bounds: u64,
-    /// Samples refused as duplicates with another value.
-    pub duplicates: u64,
-}
-
-impl Default for Head {
+impl Default for Times {
     fn default() -> Self {
-        Self {
-            index: RwLock::default(),
-            slabs: Slabs::default(),
-            sequencer: Sequencer::default(),
-            next_ref: AtomicU64::new(1),
-            min_time: AtomicI64::new(i64::MAX),
-            max_time: AtomicI64::new(i64::MIN),
-            counters: Counters::default(),
-            scratch: Mutex::default(),
-            creating: Mutex::default(),
-            unlogged: Mutex::default(),
-        }
+        let (latest, earliest) = (|| AtomicI64::new(i64::MAX), || AtomicI64::new(i64::MIN));
+        Self { min: latest(), max: earliest(), late_min: latest(), late_max: earliest(), min_valid: earliest() }
+    }
+}
+
+/// The logs of a commit.
+#[derive(Clone, Copy, Default)]
+pub struct Logs<'w> {
+    /// Has all that is acknowledged.
+    pub wal: Option<&'w Wal>,
+    /// Has out-of-order samples, in the order in which they were inserted.
+    pub late: Option<&'w Wal>,
+}
+
+impl<'w> From<Option<&'w Arc<Wal>>> for Logs<'w> {
+    fn from(wal: Option<&'w Arc<Wal>>) -> Self {
+        Self { wal: wal.map(|wal| &**wal), late: None }
     }
 }
 
 impl Head {
-    /// An empty head; used by itself it keeps everything in memory only.
-    pub fn new() -> Self {
-        Self::default()
+    /// An empty head, whose full chunks go to `mapped`. [`Head::default`] keeps everything in memory only.
+    pub fn new(options: HeadOptions, mapped: Option<Arc<Mapped>>) -> Self {
+        let window = AtomicI64::new(options.out_of_order_window_ms);
+        Self { options, out_of_order_window_ms: window, mapped, ..Self::default() }
     }
 
-    /// What it holds and has done.
-    pub fn stats(&self) -> HeadStats {
-        let index = self.read_index();
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (min_time, max_time) = self.time_range().unzip();
-        HeadStats {
-            series_count: index.series_count() as u64,
-            chunk_count: count(&self.counters.chunks),
-            label_pair_count: index.pair_count() as u64,
-            symbol_count: index.symbols().count() as u64,
-            min_time,
-            max_time,
-            samples_appended: count(&self.counters.samples),
-            out_of_order: count(&self.counters.out_of_order),
-            out_of_bounds: count(&self.counters.out_of_bounds),
-            duplicates: count(&self.counters.duplicates),
-        }
+    /// Takes over what may change while it runs.
+    pub fn apply_settings(&self, settings: &Settings) {
+        self.out_of_order_window_ms.store(settings.out_of_order_window_ms, Ordering::Relaxed);
     }
 
-    /// Times of the oldest and the newest sample.
+    /// Times of the oldest and the newest sample in order.
     pub fn time_range(&self) -> Option<(i64, i64)> {
-        let max_time = self.max_time.load(Ordering::Acquire);
-        let min_time = self.min_time.load(Ordering::Acquire);
+        let max_time = self.times.max.load(Ordering::Acquire);
+        let min_time = self.times.min.load(Ordering::Acquire);
         (min_time <= max_time).then_some((min_time, max_time))
+    }
+
+    /// Times of the oldest and the newest out-of-order sample; what is in blocks by now may still count.
+    pub fn late_time_range(&self) -> Option<(i64, i64)> {
+        let max_time = self.times.late_max.load(Ordering::Acquire);
+        let min_time = self.times.late_min.load(Ordering::Acquire);
+        (min_time <= max_time).then_some((min_time, max_time))
+    }
+
+    /// The least time that an appended sample may have without being out of order or out of bounds; none for an empty head.
+    pub fn appendable_from(&self) -> Option<i64> {
+        let newest = self.times.max.load(Ordering::Acquire);
+        (newest > i64::MIN).then(|| self.bound(newest))
+    }
+
+    /// Samples before it are in blocks.
+    pub fn min_valid_time(&self) -> i64 {
+        self.times.min_valid.load(Ordering::Acquire)
+    }
+
+    /// Says which samples are in blocks, at the start, before the logs are replayed.
+    pub fn set_min_valid_time(&self, time: i64) {
+        self.times.min_valid.fetch_max(time, Ordering::AcqRel);
+    }
+
+    fn bound(&self, newest: i64) -> i64 {
+        newest.saturating_sub(self.options.chunk_range_ms / 2).max(self.min_valid_time())
     }
 
     /// Widens the range of time to these samples.
     fn reach(&self, min_time: i64, max_time: i64) {
-        self.max_time.fetch_max(max_time, Ordering::AcqRel);
-        self.min_time.fetch_min(min_time, Ordering::AcqRel);
+        self.times.max.fetch_max(max_time, Ordering::AcqRel);
+        self.times.min.fetch_min(min_time, Ordering::AcqRel);
+    }
+
+    /// Likewise for out-of-order samples.
+    fn reach_late(&self, min_time: i64, max_time: i64) {
+        self.times.late_max.fetch_max(max_time, Ordering::AcqRel);
+        self.times.late_min.fetch_min(min_time, Ordering::AcqRel);
+    }
+
+    fn cutting(&self) -> Cutting {
+        let encode = EncodeOptions {
+            // Blocks are written as the configuration says; plain floats are the ones that the head appends to cheaply.
+            float: FloatEncoding::Xor,
+            float_starts: self.options.start_timestamps,
+            histogram_starts: self.options.histogram_start_timestamps,
+            ..EncodeOptions::default()
+        };
+        Cutting { chunk_range_ms: self.options.chunk_range_ms, encode }
+    }
+
+    /// Where full chunks go.
+    pub fn mapped(&self) -> Option<&Arc<Mapped>> {
+        self.mapped.as_ref()
     }
 
     fn read_index(&self) -> RwLockReadGuard<'_, Index> {
@@ -177,6 +223,9 @@ impl Head {
 impl Appender for Head {
     /// Commits to memory only.
     fn commit(&self, batch: &Batch, result: &mut Committed) -> Result<(), CommitError> {
-        self.commit_logged(batch, result, None::<&Wal>)
+        self.commit_logged(batch, result, Logs::default())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,35 +1,61 @@
 //! Selecting from the head.
 //!
-//! Under the locks only slots are found and bytes copied: all open chunks of a selection go into one buffer, closed
-//! ones are shared. Labels are built for selected series only, and samples are decoded by whoever asked, without any lock.
+//! Under the locks only slots are found and bytes copied: all open chunks of a selection go into one buffer, full ones are
+//! shared, of those in files only the place is taken and the file held. Labels are built for selected series only, and samples are decoded by
+//! whoever asked, without any lock.
 
 use super::Head;
+use super::mapped::HeadFile;
+use super::ooo::{OooPart, OooSamples};
 use super::sequence::Sequence;
-use super::slab::{ClosedChunk, slab_number};
-use crate::chunk::xor;
-use model::{Labels, Matcher};
+use super::series::{FullChunk, MemSeries};
+use super::slab::{Slab, slab_number};
+use crate::chunk::{self, Encoding, Sample, Value};
+use crate::merge;
+use crate::tombstones::Intervals;
+use model::{Labels, Matcher, Timestamp};
 use roaring::RoaringBitmap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use storage::{Column, Interval, Names, Queryable, SelectError, SelectHints, Selection, Series, Slot};
 
+/// Samples that a chunk in a file may have: its record does not say.
+const SAMPLES_GUESSED: u32 = 120;
+
 /// What a selection copied, shared by its series.
 #[derive(Debug, Default)]
-struct Copied {
-    series: Vec<Entry>,
-    closed: Vec<ClosedChunk>,
+pub(super) struct Copied {
+    pub series: Vec<Entry>,
+    full: Vec<FullChunk>,
     open: Vec<u8>,
+    /// Those that chunks of `full` or of the entries lie in.
+    files: Vec<Arc<HeadFile>>,
 }
 
 #[derive(Debug)]
-struct Entry {
-    labels: Labels,
-    slot: u32,
-    closed: Range<u32>,
-    open: Range<usize>,
-    /// Samples after it belong to commits that the selection does not see.
+pub(super) struct Entry {
+    pub labels: Labels,
+    pub slot: u32,
+    full: Range<u32>,
+    open: Option<OpenCopy>,
+    rare: Option<Box<RareCopy>>,
+    /// Samples in order after it belong to commits that the selection does not see.
     visible_until: i64,
     samples: u32,
+}
+
+#[derive(Clone, Debug)]
+struct OpenCopy {
+    encoding: Encoding,
+    min_time: i64,
+    max_time: i64,
+    bytes: Range<usize>,
+}
+
+#[derive(Debug)]
+struct RareCopy {
+    late: Vec<OooPart<FullChunk>>,
+    deleted: Intervals,
 }
 
 #[derive(Debug)]
@@ -38,73 +64,264 @@ struct HeadSeries {
     at: u32,
 }
 
+/// One run of samples of an entry.
+#[derive(Clone, Debug)]
+enum Part<'c> {
+    Full(&'c FullChunk),
+    Open(&'c OpenCopy),
+    Late(&'c OooPart<FullChunk>),
+}
+
+impl Part<'_> {
+    fn range(&self) -> (i64, i64) {
+        match self {
+            Part::Full(full) => full.range(),
+            Part::Open(open) => (open.min_time, open.max_time),
+            Part::Late(late) => (late.min_time, late.max_time),
+        }
+    }
+}
+
+impl FullChunk {
+    /// Times of the first and the last sample.
+    pub fn range(&self) -> (i64, i64) {
+        match self {
+            Self::Memory(chunk) => (chunk.min_time, chunk.max_time),
+            Self::Mapped(chunk) => (chunk.min_time(), chunk.max_time()),
+        }
+    }
+}
+
+impl Copied {
+    /// Copies what a view up to `upto` sees of a series in `range`; whether that is anything.
+    pub(super) fn copy(&mut self, head: &Head, slab: &Slab, slot: u32, range: Interval, labels_only: bool, upto: Sequence) -> bool {
+        let Some(series) = slab.series(Slot(slot)) else { return false };
+        let (start, end) = (range.start.0, range.end.0);
+        let (full_from, open_from) = (self.full.len() as u32, self.open.len());
+        let mut entry = Entry {
+            labels: Labels::empty(),
+            slot,
+            full: 0..0,
+            open: None,
+            rare: None,
+            visible_until: slab.visible_until(Slot(slot), upto).unwrap_or(i64::MIN),
+            samples: 0,
+        };
+        let last = entry.visible_until.min(end);
+        let mut overlaps = false;
+        let from = series.mapped().partition_point(|chunk| chunk.max_time() < start);
+        for chunk in series.mapped()[from..].iter().take_while(|chunk| chunk.min_time() <= last) {
+            overlaps = true;
+            entry.samples += SAMPLES_GUESSED;
+            if !labels_only {
+                self.push_full(head, FullChunk::Mapped(*chunk));
+            }
+        }
+        for chunk in series.full().iter().filter(|chunk| chunk.max_time >= start && chunk.min_time <= last) {
+            overlaps = true;
+            entry.samples += u32::from(chunk::sample_count(chunk.encoding, &chunk.bytes).unwrap_or(0));
+            if !labels_only {
+                self.push_full(head, FullChunk::Memory(chunk.clone()));
+            }
+        }
+        if let Some(open) = series.open().filter(|open| open.min_time <= last && open.max_time.min(entry.visible_until) >= start) {
+            overlaps = true;
+            entry.samples += u32::from(open.samples);
+            if !labels_only {
+                self.open.extend_from_slice(open.bytes);
+                let bytes = open_from..self.open.len();
+                entry.open = Some(OpenCopy { encoding: open.encoding, min_time: open.min_time, max_time: open.max_time, bytes });
+            }
+        }
+        if series.ooo().is_some() || series.deleted().is_some() {
+            let rare = RareCopy::of(series, start..=end, upto);
+            overlaps |= !rare.late.is_empty();
+            for part in &rare.late {
+                match &part.samples {
+                    OooSamples::Open(samples) => entry.samples += samples.len() as u32,
+                    OooSamples::Full { chunk, .. } => {
+                        entry.samples += SAMPLES_GUESSED / 4;
+                        self.hold(head, chunk);
+                    }
+                }
+            }
+            entry.rare = Some(Box::new(rare));
+        }
+        entry.full = full_from..self.full.len() as u32;
+        if overlaps {
+            self.series.push(entry);
+        }
+        overlaps
+    }
+
+    fn push_full(&mut self, head: &Head, chunk: FullChunk) {
+        self.hold(head, &chunk);
+        self.full.push(chunk);
+    }
+
+    /// Holds the file of a chunk. The series' slab is locked and has the chunk, so the file is not deleted yet.
+    fn hold(&mut self, head: &Head, chunk: &FullChunk) {
+        let FullChunk::Mapped(chunk) = chunk else { return };
+        let number = chunk.place().file;
+        if self.file(number).is_none()
+            && let Some(file) = head.mapped().and_then(|mapped| mapped.file(number))
+        {
+            let at = self.files.partition_point(|known| known.number() < number);
+            self.files.insert(at, file);
+        }
+    }
+
+    fn file(&self, number: u32) -> Option<&HeadFile> {
+        self.files.binary_search_by_key(&number, |file| file.number()).ok().map(|at| &*self.files[at])
+    }
+
+    /// Gives a full chunk's bytes to `read`.
+    pub(super) fn read<T>(&self, chunk: &FullChunk, read: impl FnOnce(Encoding, &[u8]) -> T) -> Result<T, String> {
+        match chunk {
+            FullChunk::Memory(chunk) => Ok(read(chunk.encoding, &chunk.bytes)),
+            FullChunk::Mapped(chunk) => {
+                let place = chunk.place();
+                let file = self.file(place.file).ok_or_else(|| format!("head chunk file index {} does not exist on disk", place.file))?;
+                file.chunk(place.offset, read).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    /// Gives the series' chunks in order, with their times; samples after [`Self::visible_until`] are not to be seen.
+    pub(super) fn each_in_order(&self, entry: &Entry, mut each: impl FnMut(i64, i64, Encoding, &[u8])) -> Result<(), String> {
+        for chunk in &self.full[entry.full.start as usize..entry.full.end as usize] {
+            let (min_time, max_time) = chunk.range();
+            self.read(chunk, |encoding, bytes| each(min_time, max_time, encoding, bytes))?;
+        }
+        if let Some(open) = &entry.open {
+            each(open.min_time, open.max_time, open.encoding, &self.open[open.bytes.clone()]);
+        }
+        Ok(())
+    }
+
+    fn decode(&self, entry: &Entry, range: Interval, column: &mut Column) -> Result<(), String> {
+        let in_order = range.start.0..=range.end.0.min(entry.visible_until);
+        let from = column.len();
+        let full = &self.full[entry.full.start as usize..entry.full.end as usize];
+        let parts = full.iter().map(Part::Full).chain(entry.open.as_ref().map(Part::Open));
+        let overlapping = |part: &Part<'_>, times: &RangeInclusive<i64>| {
+            let (min, max) = part.range();
+            max >= *times.start() && min <= *times.end()
+        };
+        let rare = entry.rare.as_deref();
+        let Some(rare) = rare.filter(|rare| !rare.late.is_empty()) else {
+            for part in parts.filter(|part| overlapping(part, &in_order)) {
+                self.decode_part(&part, in_order.clone(), column)?;
+            }
+            rare.inspect(|rare| rare.deleted.retain(column, from));
+            return Ok(());
+        };
+        let all = range.start.0..=range.end.0;
+        let mut parts: Vec<Part<'_>> = parts.filter(|part| overlapping(part, &in_order)).collect();
+        parts.extend(rare.late.iter().map(Part::Late).filter(|part| overlapping(part, &all)));
+        merge::decode_chunks(&mut parts, Part::range, column, |part, column| {
+            let times = if matches!(part, Part::Late(_)) { all.clone() } else { in_order.clone() };
+            self.decode_part(part, times, column)
+        })?;
+        rare.deleted.retain(column, from);
+        Ok(())
+    }
+
+    fn decode_part(&self, part: &Part<'_>, times: RangeInclusive<i64>, column: &mut Column) -> Result<(), String> {
+        let corrupt = |error: chunk::Corrupt| error.to_string();
+        match part {
+            Part::Full(full) => self.read(full, |encoding, bytes| chunk::decode(encoding, bytes, times, column))?.map_err(corrupt),
+            Part::Open(open) => chunk::decode(open.encoding, &self.open[open.bytes.clone()], times, column).map_err(corrupt),
+            Part::Late(late) => match &late.samples {
+                OooSamples::Open(samples) => {
+                    for sample in samples.iter().filter(|sample| times.contains(&sample.time)) {
+                        push(sample, column);
+                    }
+                    Ok(())
+                }
+                OooSamples::Full { chunk: full, hidden } => {
+                    let from = column.len();
+                    self.read(full, |encoding, bytes| chunk::decode(encoding, bytes, times, column))?.map_err(corrupt)?;
+                    hidden.retain(column, from);
+                    Ok(())
+                }
+            },
+        }
+    }
+}
+
+impl RareCopy {
+    fn of(series: &MemSeries, range: RangeInclusive<i64>, upto: Sequence) -> Self {
+        let late = series.ooo().map_or_else(Vec::new, |ooo| ooo.copy(range, upto));
+        Self { late, deleted: series.deleted().cloned().unwrap_or_default() }
+    }
+}
+
+impl Entry {
+    /// See [`Copied::each_in_order`].
+    pub(super) fn visible_until(&self) -> i64 {
+        self.visible_until
+    }
+
+    /// What is deleted of the series.
+    pub(super) fn deleted(&self) -> Option<&Intervals> {
+        self.rare.as_ref().map(|rare| &rare.deleted)
+    }
+
+    /// Its out-of-order samples.
+    pub(super) fn late(&self) -> &[OooPart<FullChunk>] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.late)
+    }
+}
+
+fn push(sample: &Sample, column: &mut Column) {
+    let time = Timestamp(sample.time);
+    match &sample.value {
+        Value::Float(value) => column.push(time, *value),
+        Value::Histogram(histogram) => column.push_histogram(time, Arc::new(histogram.to_float())),
+        Value::FloatHistogram(histogram) => column.push_histogram(time, histogram.clone()),
+    }
+    column.set_start(Timestamp(sample.start));
+}
+
 impl Head {
-    fn matching(&self, matchers: &[Matcher]) -> RoaringBitmap {
+    /// Slots of series that satisfy the matchers. While a view that was opened before is open they stay these series'.
+    pub(super) fn matching(&self, matchers: &[Matcher]) -> RoaringBitmap {
         self.read_index().matching(matchers)
     }
 
     /// Copies the chunks of these series that overlap `range`; series without any are left out.
-    fn copy(&self, slots: &RoaringBitmap, range: Interval, hints: &SelectHints, upto: Sequence) -> Copied {
+    pub(super) fn copy(&self, slots: impl IntoIterator<Item = u32>, range: Interval, labels_only: bool, upto: Sequence) -> Copied {
         let mut copied = Copied::default();
-        let mut slots = slots.iter().peekable();
+        let mut slots = slots.into_iter().peekable();
         while let Some(first) = slots.peek().copied() {
             let number = slab_number(Slot(first));
-            let Some(slab) = self.slabs.lock(Slot(first)) else { break };
+            let slab = self.slabs.lock(Slot(first));
             while let Some(slot) = slots.next_if(|slot| slab_number(Slot(*slot)) == number) {
-                let Some(visible_until) = slab.visible_until(Slot(slot), upto) else { continue };
-                let Some(series) = slab.series(Slot(slot)) else { continue };
-                let (closed_from, open_from) = (copied.closed.len() as u32, copied.open.len());
-                let mut overlaps = false;
-                let mut samples = 0u32;
-                let last = visible_until.min(range.end.0);
-                for chunk in series.closed().iter().filter(|c| c.max_time >= range.start.0 && c.min_time <= last) {
-                    overlaps = true;
-                    samples += u32::from(xor::sample_count(&chunk.bytes).unwrap_or(0));
-                    if !hints.labels_only {
-                        copied.closed.push(chunk.clone());
-                    }
-                }
-                let (bytes, since) = series.open();
-                let open_until = series.newest().map_or(i64::MIN, |(newest, _)| newest).min(visible_until);
-                if since <= last && open_until >= range.start.0 {
-                    overlaps = true;
-                    samples += u32::from(series.open_samples());
-                    if !hints.labels_only {
-                        copied.open.extend_from_slice(bytes);
-                    }
-                }
-                if overlaps {
-                    copied.series.push(Entry {
-                        labels: Labels::empty(),
-                        slot,
-                        closed: closed_from..copied.closed.len() as u32,
-                        open: open_from..copied.open.len(),
-                        visible_until,
-                        samples,
-                    });
+                if let Some(slab) = &slab {
+                    copied.copy(self, slab, slot, range, labels_only, upto);
                 }
             }
         }
         copied
     }
 
-    /// Slots of series that satisfy any of the sets and have chunks in `range`; none means that all series count.
-    fn slots_of_any(&self, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Option<RoaringBitmap> {
+    /// Slots of series that satisfy any of the sets and have samples in `range`; none means that all series count.
+    fn slots_of_any(&self, range: Interval, matcher_sets: &[Vec<Matcher>], upto: Sequence) -> Option<RoaringBitmap> {
         if matcher_sets.is_empty() {
             return None;
         }
-        let view = self.sequencer.view();
         let mut slots = RoaringBitmap::new();
         for matchers in matcher_sets {
             slots |= self.matching(matchers);
         }
-        let hints = SelectHints { labels_only: true, ..SelectHints::default() };
-        let copied = self.copy(&slots, range, &hints, view.upto());
+        let copied = self.copy(&slots, range, true, upto);
         Some(copied.series.iter().map(|entry| entry.slot).collect())
     }
 
     fn overlaps(&self, range: Interval) -> bool {
-        self.time_range().is_some_and(|(min, max)| min <= range.end.0 && max >= range.start.0)
+        let overlaps = |(min, max)| min <= range.end.0 && max >= range.start.0;
+        self.time_range().is_some_and(overlaps) || self.late_time_range().is_some_and(overlaps)
     }
 }
 
@@ -113,17 +330,18 @@ impl Queryable for Head {
         if !self.overlaps(range) {
             return Ok(Selection::default());
         }
-        // The view is taken before the slots are found: a commit that it sees has its series in the index by then.
+        // The view is taken before the slots are found: a commit that it sees has its series in the index by then. It is
+        // kept until the labels are built: no slot is given to another series before.
         let view = self.sequencer.view();
         let slots = self.matching(matchers);
-        let mut copied = self.copy(&slots, range, hints, view.upto());
-        drop(view);
+        let mut copied = self.copy(&slots, range, hints.labels_only, view.upto());
         {
             let index = self.read_index();
             for entry in &mut copied.series {
                 entry.labels = index.labels(entry.slot);
             }
         }
+        drop(view);
         if hints.sorted {
             copied.series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
         }
@@ -139,9 +357,9 @@ impl Queryable for Head {
         if !self.overlaps(range) {
             return Ok(Names::default());
         }
-        let slots = self.slots_of_any(range, matcher_sets);
-        let index = self.read_index();
-        let names = index.label_names(slots.as_ref());
+        let view = self.sequencer.view();
+        let slots = self.slots_of_any(range, matcher_sets, view.upto());
+        let names = self.read_index().label_names(slots.as_ref());
         Ok(Names { names, warnings: Vec::new() })
     }
 
@@ -149,40 +367,23 @@ impl Queryable for Head {
         if !self.overlaps(range) {
             return Ok(Names::default());
         }
-        let slots = self.slots_of_any(range, matcher_sets);
-        let index = self.read_index();
-        let names = index.label_values(name, slots.as_ref());
+        let view = self.sequencer.view();
+        let slots = self.slots_of_any(range, matcher_sets, view.upto());
+        let names = self.read_index().label_values(name, slots.as_ref());
         Ok(Names { names, warnings: Vec::new() })
-    }
-}
-
-impl HeadSeries {
-    fn entry(&self) -> &Entry {
-        &self.copied.series[self.at as usize]
     }
 }
 
 impl Series for HeadSeries {
     fn labels(&self) -> &Labels {
-        &self.entry().labels
+        &self.copied.series[self.at as usize].labels
     }
 
     fn decode(&self, range: Interval, column: &mut Column) -> Result<(), SelectError> {
-        let entry = self.entry();
-        let times = range.start.0..=range.end.0.min(entry.visible_until);
-        let corrupt = |error: xor::Corrupt| SelectError::Corrupt(error.to_string());
-        let closed = &self.copied.closed[entry.closed.start as usize..entry.closed.end as usize];
-        for chunk in closed.iter().filter(|c| c.max_time >= *times.start() && c.min_time <= *times.end()) {
-            xor::decode(&chunk.bytes, times.clone(), &mut column.times, &mut column.values).map_err(corrupt)?;
-        }
-        let open = &self.copied.open[entry.open.clone()];
-        if !open.is_empty() {
-            xor::decode(open, times, &mut column.times, &mut column.values).map_err(corrupt)?;
-        }
-        Ok(())
+        self.copied.decode(&self.copied.series[self.at as usize], range, column).map_err(SelectError::Corrupt)
     }
 
     fn samples_estimate(&self) -> usize {
-        self.entry().samples as usize
+        self.copied.series[self.at as usize].samples as usize
     }
 }

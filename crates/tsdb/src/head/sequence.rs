@@ -1,6 +1,6 @@
 //! The order of commits, for isolation; the argument why it suffices stands in [`super`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A commit's number. Numbers are given out in order; 0 is the state before the first commit.
@@ -104,6 +104,16 @@ impl Sequencer {
         View { sequencer: self, upto: Sequence(upto) }
     }
 
+    /// The last commit that a view of now sees.
+    pub fn watermark(&self) -> Sequence {
+        Sequence(self.lock().watermark)
+    }
+
+    /// Whether a view of commits up to `upto`, or of fewer, is open.
+    pub fn has_view_up_to(&self, upto: Sequence) -> bool {
+        self.lock().readers.first_key_value().is_some_and(|(oldest, _)| *oldest <= upto.0)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,6 +135,61 @@ impl State {
         }
         self.watermark = self.watermark.max(reach);
         self.open = self.open.split_off(&(self.watermark + 1));
+    }
+}
+
+/// The commits that are under way, from before their first look at the index to their end.
+#[derive(Debug, Default)]
+pub struct Commits {
+    state: Mutex<Underway>,
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Underway {
+    next: u64,
+    open: BTreeSet<u64>,
+}
+
+/// A commit under way; it ends with the value.
+#[derive(Debug)]
+pub struct OpenCommit<'a> {
+    commits: &'a Commits,
+    number: u64,
+}
+
+impl Commits {
+    /// A commit begins.
+    pub fn begin(&self) -> OpenCommit<'_> {
+        let mut state = self.lock();
+        let number = state.next;
+        state.next += 1;
+        state.open.insert(number);
+        OpenCommit { commits: self, number }
+    }
+
+    /// Commits that have begun have lower numbers, later ones have not.
+    pub fn turn(&self) -> u64 {
+        self.lock().next
+    }
+
+    /// Waits until all commits with numbers below `turn` have ended.
+    pub fn wait_for(&self, turn: u64) {
+        let mut state = self.lock();
+        while state.open.first().is_some_and(|oldest| *oldest < turn) {
+            state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Underway> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for OpenCommit<'_> {
+    fn drop(&mut self) {
+        self.commits.lock().open.remove(&self.number);
+        self.commits.ended.notify_all();
     }
 }
 

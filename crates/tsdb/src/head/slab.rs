@@ -1,15 +1,17 @@
-//! Samples of the head's series: an open chunk each, and the closed chunks before it.
+//! Where the head's series lie.
 //!
 //! Series created together (one target's) lie together, 1,024 to a slab with one lock, so a commit of one target takes
 //! few locks and touches neighbouring memory.
 //!
 //! # Invariants
-//! - A series' chunks are in order of time and do not overlap; none crosses a boundary of the chunk range.
-//! - `last_commit` is the highest sequence that wrote to the series; `before` is the series' last time before it.
+//! - A slot is vacant or has a series; a vacant one has the ref 0, which no series has.
+//! - `waiting` names each series that has a full chunk in memory (and perhaps others).
+//! - A series that is marked as dying has got no sample since, unless from a commit that had begun before.
 
 use super::sequence::Sequence;
-use crate::chunk::xor::XorAppender;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use super::series::{Cutting, Grown, MemSeries};
+use crate::chunk::{Sample, Value};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use storage::{SeriesRef, Slot};
 
 /// Slots of a slab.
@@ -19,51 +21,11 @@ const SLABS_MAX: usize = 1 << 15;
 /// Series that a head can have.
 pub const SLOTS_MAX: u64 = SLABS_MAX as u64 * SLAB_SLOTS as u64;
 
-/// Samples of a chunk: from here, staggered by slot, so that a million series do not all close their chunks at once.
-const CHUNK_SAMPLES_MIN: u32 = 96;
-/// And at most so many more.
-const CHUNK_SAMPLES_SPREAD: u32 = 49;
-/// Bytes of a chunk after which no sample is added: with a longest sample (19 bytes) it stays within 1,024.
-const CHUNK_BYTES_MAX: usize = 1024 - 19;
-/// Room that appending a sample may need: the longest sample and the eight bytes that the encoder writes at once.
-const SAMPLE_ROOM: usize = 19 + 8;
-/// Open chunks grow by a third, and by at least so many bytes: doubling would waste more memory than all else of a series takes.
-const CHUNK_GROWTH_MIN: usize = 40;
-
-/// A chunk that takes no more samples.
-#[derive(Clone, Debug)]
-pub struct ClosedChunk {
-    /// Time of the first sample.
-    pub min_time: i64,
-    /// Time of the last sample.
-    pub max_time: i64,
-    /// XOR encoded.
-    pub bytes: Arc<[u8]>,
-}
-
-/// One series' samples.
-#[derive(Debug)]
-pub struct MemSeries {
-    series_ref: SeriesRef,
-    /// State of the open chunk; it always holds the newest sample, if there is any.
-    appender: XorAppender,
-    bytes: Vec<u8>,
-    /// Time of the open chunk's first sample.
-    open_since: i64,
-    /// Boxed, as most series have none for their first half hour.
-    #[expect(clippy::box_collection, reason = "a pointer instead of three words, a million times")]
-    closed: Option<Box<Vec<ClosedChunk>>>,
-    last_commit: Sequence,
-    before: i64,
-}
-
-/// What appending did.
+/// What appending in order did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// The sample is there, and the one before it belongs to the same chunk.
-    Sample,
-    /// The sample is there and began a new chunk.
-    Chunk,
+    /// The sample is there.
+    Stored(Grown),
     /// The series has a sample as late or later.
     Late,
 }
@@ -72,8 +34,11 @@ pub enum Appended {
 #[derive(Debug, Default)]
 pub struct Slab {
     series: Vec<MemSeries>,
-    /// For views older than a series' last commit: commits before that one, and the series' last time before them.
+    /// For views older than a series' last commit: commits before that one, and what lies before them.
     older: Vec<Older>,
+    /// Series with full chunks that no file has yet.
+    waiting: Vec<u16>,
+    dying: Marks,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +46,23 @@ struct Older {
     index: u16,
     sequence: Sequence,
     before: i64,
+}
+
+/// A bit for each slot of a slab.
+#[derive(Clone, Debug, Default)]
+struct Marks([u64; SLAB_SLOTS as usize / 64]);
+
+impl Marks {
+    fn set(&mut self, index: usize) {
+        self.0[index / 64] |= 1 << (index % 64);
+    }
+    #[inline]
+    fn clear(&mut self, index: usize) {
+        self.0[index / 64] &= !(1 << (index % 64));
+    }
+    fn has(&self, index: usize) -> bool {
+        self.0[index / 64] >> (index % 64) & 1 == 1
+    }
 }
 
 /// All slabs.
@@ -96,17 +78,28 @@ impl Default for Slabs {
 impl Slabs {
     /// Locks the slab of a slot.
     pub fn lock(&self, slot: Slot) -> Option<MutexGuard<'_, Slab>> {
-        Some(self.0.get(slab_number(slot))?.get()?.lock().unwrap_or_else(PoisonError::into_inner))
+        self.lock_number(slab_number(slot))
     }
 
-    /// Adds the next series.
-    pub fn push(&self, slot: Slot, series_ref: SeriesRef) {
+    /// Locks a slab by its number; none where no series ever was.
+    pub fn lock_number(&self, number: usize) -> Option<MutexGuard<'_, Slab>> {
+        Some(self.0.get(number)?.get()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts a new series into a slot that is vacant, or the next one.
+    pub fn place(&self, slot: Slot, series_ref: SeriesRef) {
         // At its full size at once: a slab fills up, and growing would copy it ten times.
-        let empty = || Box::new(Mutex::new(Slab { series: Vec::with_capacity(SLAB_SLOTS as usize), older: Vec::new() }));
+        let empty = || Box::new(Mutex::new(Slab { series: Vec::with_capacity(SLAB_SLOTS as usize), ..Slab::default() }));
         let slab = self.0[slab_number(slot)].get_or_init(empty);
         let mut slab = slab.lock().unwrap_or_else(PoisonError::into_inner);
-        assert_eq!(slab.series.len(), index_in_slab(slot), "slots are given out in order");
-        slab.series.push(MemSeries::new(series_ref));
+        let index = index_in_slab(slot);
+        if let Some(place) = slab.series.get_mut(index) {
+            assert!(place.series_ref().0 == 0, "a slot is given to one series at a time");
+            *place = MemSeries::new(series_ref);
+        } else {
+            assert_eq!(slab.series.len(), index, "new slots are given out in order");
+            slab.series.push(MemSeries::new(series_ref));
+        }
     }
 }
 
@@ -123,46 +116,137 @@ impl Slab {
     /// The series in a slot of this slab.
     #[inline]
     pub fn series(&self, slot: Slot) -> Option<&MemSeries> {
-        self.series.get(index_in_slab(slot))
+        self.series.get(index_in_slab(slot)).filter(|series| series.series_ref().0 != 0)
     }
 
-    /// Appends a sample as part of a commit. The second result is the highest commit that wrote to the series.
+    /// The series in a slot of this slab, to be changed.
+    pub fn series_mut(&mut self, slot: Slot) -> Option<&mut MemSeries> {
+        self.series.get_mut(index_in_slab(slot)).filter(|series| series.series_ref().0 != 0)
+    }
+
+    /// All series of this slab, which is the one with this number.
+    pub fn all(&self, number: usize) -> impl Iterator<Item = (Slot, &MemSeries)> {
+        let series = (number as u32 * SLAB_SLOTS..).map(Slot).zip(&self.series);
+        series.filter(|(_, series)| series.series_ref().0 != 0)
+    }
+
+    /// Likewise, to be changed.
+    pub fn all_mut(&mut self, number: usize) -> impl Iterator<Item = (Slot, &mut MemSeries)> {
+        let series = (number as u32 * SLAB_SLOTS..).map(Slot).zip(&mut self.series);
+        series.filter(|(_, series)| series.series_ref().0 != 0)
+    }
+
+    /// Appends a float in order, as part of a commit. The second result is the highest commit that wrote to the series.
     #[inline]
-    pub fn append(&mut self, slot: Slot, commit: Commit, time: i64, value: f64) -> (Appended, Sequence) {
+    pub fn append_float(&mut self, slot: Slot, commit: &Commit, start: i64, time: i64, value: f64) -> (Appended, Sequence) {
+        self.append_with(slot, commit, time, |series| series.append_float(slot, &commit.cutting, start, time, value))
+    }
+
+    /// Appends a sample of any kind in order, likewise.
+    pub fn append(&mut self, slot: Slot, commit: &Commit, sample: &Sample) -> (Appended, Sequence) {
+        match sample.value {
+            Value::Float(value) => self.append_float(slot, commit, sample.start, sample.time, value),
+            _ => self.append_with(slot, commit, sample.time, |series| series.append(slot, &commit.cutting, sample)),
+        }
+    }
+
+    #[inline]
+    fn append_with(
+        &mut self,
+        slot: Slot,
+        commit: &Commit,
+        time: i64,
+        append: impl FnOnce(&mut MemSeries) -> Grown,
+    ) -> (Appended, Sequence) {
         let index = index_in_slab(slot);
         let series = &mut self.series[index];
-        if series.newest().is_some_and(|(newest, _)| newest >= time) {
+        let newest = series.newest_time();
+        if newest.is_some_and(|newest| newest >= time) {
             return (Appended::Late, commit.sequence);
         }
-        if series.last_commit < commit.sequence {
+        // All before `limit` and up to it is older than the commit that the sample counts to.
+        let limit = if series.last_commit < commit.sequence {
             if series.last_commit > commit.floor {
-                let older = Older { index: index as u16, sequence: series.last_commit, before: series.before };
-                self.older.push(older);
+                let before = newest.map_or(i64::MIN, |newest| newest.saturating_sub(i64::from(series.since)));
+                self.older.push(Older { index: index as u16, sequence: series.last_commit, before });
             }
-            series.before = series.newest().map_or(i64::MIN, |(newest, _)| newest);
             series.last_commit = commit.sequence;
+            time.saturating_sub(1)
+        } else {
+            newest.map_or(time.saturating_sub(1), |newest| newest.saturating_sub(i64::from(series.since)))
+        };
+        series.since = u32::try_from(time.wrapping_sub(limit) as u64).unwrap_or_else(|_| {
+            self.older.push(Older { index: index as u16, sequence: series.last_commit, before: limit });
+            u32::MAX
+        });
+        let grown = append(series);
+        let last_commit = series.last_commit;
+        if grown == Grown::Next {
+            self.wait(index);
         }
-        (series.append(slot, commit.chunk_range_ms, time, value), series.last_commit)
+        (Appended::Stored(grown), last_commit)
+    }
+
+    fn wait(&mut self, index: usize) {
+        self.waiting.push(index as u16);
+    }
+
+    /// Notes that a series has a full chunk that waits for a file.
+    pub fn await_file(&mut self, slot: Slot) {
+        self.wait(index_in_slab(slot));
+    }
+
+    /// Series that have, or had, full chunks that wait for a file; they are forgotten here.
+    pub fn take_waiting(&mut self, number: usize) -> Vec<Slot> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.sort_unstable();
+        waiting.dedup();
+        waiting.into_iter().map(|index| Slot(number as u32 * SLAB_SLOTS + u32::from(index))).collect()
     }
 
     /// Forgets what no view can ask for any more.
+    #[inline]
     pub fn forget_below(&mut self, floor: Sequence) {
         if !self.older.is_empty() {
             self.older.retain(|older| older.sequence > floor);
         }
     }
 
-    /// The last time of a series that a view of commits up to `upto` sees; none if it sees no sample.
+    /// No sample in order after this time is one that a view of commits up to `upto` sees, and it sees all others; none
+    /// if it sees no sample.
     pub fn visible_until(&self, slot: Slot, upto: Sequence) -> Option<i64> {
         let series = self.series(slot)?;
-        let (newest, _) = series.newest()?;
+        let newest = series.newest_time()?;
         if series.last_commit <= upto {
             return Some(newest);
         }
         let index = index_in_slab(slot);
         let hidden = self.older.iter().filter(|older| usize::from(older.index) == index && older.sequence > upto);
-        let until = hidden.map(|older| older.before).fold(series.before, i64::min);
+        let until = hidden.map(|older| older.before).fold(newest.saturating_sub(i64::from(series.since)), i64::min);
         (until > i64::MIN).then_some(until)
+    }
+
+    /// Marks a series: it may be buried unless somebody takes the mark off.
+    pub fn mark_dying(&mut self, slot: Slot) {
+        self.dying.set(index_in_slab(slot));
+    }
+
+    /// Takes the mark off: somebody is about to append.
+    #[inline]
+    pub fn keep_alive(&mut self, slot: Slot) {
+        self.dying.clear(index_in_slab(slot));
+    }
+
+    /// Makes the slot of a series vacant that is still marked and for which `may_go` holds; its ref, and how many chunks it had.
+    pub fn bury(&mut self, slot: Slot, may_go: impl Fn(&MemSeries) -> bool) -> Option<(SeriesRef, usize)> {
+        let index = index_in_slab(slot);
+        let marked = self.dying.has(index);
+        self.dying.clear(index);
+        let series = self.series(slot).filter(|series| marked && may_go(series))?;
+        let buried = (series.series_ref(), series.chunk_count());
+        self.series[index] = MemSeries::new(SeriesRef(0));
+        self.older.retain(|older| usize::from(older.index) != index);
+        Some(buried)
     }
 }
 
@@ -173,77 +257,6 @@ pub struct Commit {
     pub sequence: Sequence,
     /// No view older than this is open or will be.
     pub floor: Sequence,
-    /// No chunk crosses a multiple of it.
-    pub chunk_range_ms: i64,
-}
-
-impl MemSeries {
-    fn new(series_ref: SeriesRef) -> Self {
-        let appender = XorAppender::start(&mut Vec::new());
-        Self { series_ref, appender, bytes: Vec::new(), open_since: 0, closed: None, last_commit: Sequence(0), before: i64::MIN }
-    }
-
-    /// Its name in the log.
-    #[inline]
-    pub fn series_ref(&self) -> SeriesRef {
-        self.series_ref
-    }
-
-    /// Time and value of its newest sample.
-    #[inline]
-    pub fn newest(&self) -> Option<(i64, f64)> {
-        (self.appender.sample_count() > 0).then(|| (self.appender.last_time(), self.appender.last_value()))
-    }
-
-    /// Its closed chunks.
-    pub fn closed(&self) -> &[ClosedChunk] {
-        self.closed.as_ref().map_or(&[], |closed| closed)
-    }
-
-    /// The open chunk's bytes and the time of its first sample; meaningless without samples.
-    pub fn open(&self) -> (&[u8], i64) {
-        (&self.bytes, self.open_since)
-    }
-
-    /// Samples in the open chunk.
-    pub fn open_samples(&self) -> u16 {
-        self.appender.sample_count()
-    }
-
-    #[inline]
-    fn append(&mut self, slot: Slot, chunk_range_ms: i64, time: i64, value: f64) -> Appended {
-        let count = u32::from(self.appender.sample_count());
-        let full = count >= CHUNK_SAMPLES_MIN + slot.0.wrapping_mul(0x9e37_79b1) % CHUNK_SAMPLES_SPREAD
-            || self.bytes.len() > CHUNK_BYTES_MAX
-            || time >= range_end(self.open_since, chunk_range_ms);
-        let fresh = count == 0 || full;
-        if fresh {
-            self.open_chunk(time);
-        }
-        if self.bytes.capacity() - self.bytes.len() < SAMPLE_ROOM {
-            self.bytes.reserve_exact(CHUNK_GROWTH_MIN.max(self.bytes.len() / 3));
-        }
-        self.appender.append(&mut self.bytes, time, value);
-        if fresh { Appended::Chunk } else { Appended::Sample }
-    }
-
-    fn open_chunk(&mut self, time: i64) {
-        if let Some((max_time, _)) = self.newest() {
-            let chunk = ClosedChunk { min_time: self.open_since, max_time, bytes: Arc::from(self.bytes.as_slice()) };
-            let closed = self.closed.get_or_insert_default();
-            if closed.len() == closed.capacity() {
-                closed.reserve_exact(4);
-            }
-            closed.push(chunk);
-        } else {
-            self.bytes.reserve_exact(CHUNK_GROWTH_MIN);
-        }
-        self.appender = XorAppender::start(&mut self.bytes);
-        self.open_since = time;
-    }
-}
-
-/// The end of the range that a time lies in, as Prometheus computes it (its division truncates).
-fn range_end(time: i64, width: i64) -> i64 {
-    (time / width).saturating_mul(width).saturating_add(width)
+    /// How chunks are cut.
+    pub cutting: Cutting,
 }

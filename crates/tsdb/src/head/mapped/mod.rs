@@ -274,6 +274,12 @@ impl Mapped {
         }
     }
 
+    /// No chunk will be written to a file with a lower number than this.
+    pub fn writing(&self) -> u32 {
+        let writer = self.lock();
+        writer.current.as_ref().map_or(writer.next, |current| current.file.number())
+    }
+
     /// Bytes of all files.
     pub fn size_bytes(&self) -> u64 {
         self.all.read().unwrap_or_else(PoisonError::into_inner).iter().map(|file| file.end()).sum()

@@ -1,0 +1,171 @@
+//! Putting what files and logs hold into an empty head, before anybody reads or commits.
+//!
+//! The order is: series before all that is theirs; of each series first its chunks in files, then the samples of the log, then
+//! out-of-order ones. Different series may be replayed on different threads, best by slab.
+
+use super::Head;
+use super::commit::{LockedSlab, stale_as};
+use super::mapped::{MappedChunk, Place};
+use super::sequence::Sequence;
+use super::series::{FullChunk, Grown};
+use super::slab::{Appended, Commit};
+use crate::chunk::{Sample, Value};
+use model::Labels;
+use std::sync::atomic::Ordering;
+use storage::{Interval, SeriesHandle, SeriesRef, Slot};
+
+/// One thread's part of a replay. It keeps the lock of the slab that it touched last until the next slab, or its end.
+pub struct Replayer<'h> {
+    head: &'h Head,
+    slab: LockedSlab<'h>,
+    commit: Commit,
+    min_valid: i64,
+    times: (i64, i64),
+    late_times: (i64, i64),
+    chunks: u64,
+}
+
+impl Head {
+    /// Begins a replay, or one thread's part of it.
+    pub fn replayer(&self) -> Replayer<'_> {
+        let commit = Commit { sequence: Sequence(0), floor: Sequence(0), cutting: self.cutting() };
+        let nothing = (i64::MAX, i64::MIN);
+        let min_valid = self.min_valid_time();
+        Replayer { head: self, slab: LockedSlab::default(), commit, min_valid, times: nothing, late_times: nothing, chunks: 0 }
+    }
+
+    /// Adds a series of the log, or finds the one that has its labels already.
+    pub fn replay_series(&self, labels: &Labels, series_ref: SeriesRef) -> SeriesHandle {
+        self.reserve_ref(series_ref);
+        let mut index = self.write_index();
+        if let Some(known) = index.find(labels) {
+            return known;
+        }
+        let slot = index.insert(labels, series_ref);
+        self.slabs.place(slot, series_ref);
+        self.counters.series_created.fetch_add(1, Ordering::Relaxed);
+        SeriesHandle { slot, series_ref }
+    }
+
+    /// Never gives this ref, nor a lower one, to a new series.
+    pub fn reserve_ref(&self, series_ref: SeriesRef) {
+        self.last_ref.fetch_max(series_ref.0, Ordering::Relaxed);
+    }
+
+    /// The highest ref that was given or reserved.
+    pub fn last_ref(&self) -> SeriesRef {
+        SeriesRef(self.last_ref.load(Ordering::Relaxed))
+    }
+}
+
+impl Replayer<'_> {
+    /// Adds a chunk that a file has. Chunks in order come in order; one that is not later than all samples of its series is left
+    /// out. Whether it was taken.
+    pub fn mapped(&mut self, slot: Slot, chunk: MappedChunk, out_of_order: bool) -> bool {
+        let (min_time, max_time) = (chunk.min_time(), chunk.max_time());
+        if !out_of_order && max_time < self.min_valid {
+            return false;
+        }
+        let Some(series) = self.slab.get(self.head, slot).and_then(|slab| slab.series_mut(slot)) else { return false };
+        let taken = if out_of_order {
+            series.ooo_mut().add_settled(min_time, max_time, FullChunk::Mapped(chunk));
+            true
+        } else {
+            series.add_mapped(chunk)
+        };
+        let times = if out_of_order { &mut self.late_times } else { &mut self.times };
+        if taken {
+            *times = (times.0.min(min_time), times.1.max(max_time));
+            self.chunks += 1;
+        }
+        taken
+    }
+
+    /// Appends a float of the log; whether the series takes it: what its chunks in files cover it does not.
+    #[inline]
+    pub fn float(&mut self, slot: Slot, start: i64, time: i64, value: f64) -> bool {
+        if model::value::is_stale(value) {
+            let series = self.slab.get(self.head, slot).and_then(|slab| slab.series(slot));
+            if let Some(value) = series.and_then(|series| stale_as(series, None, value)) {
+                return self.sample(slot, &Sample { start, time, value });
+            }
+        }
+        self.append(slot, time, |slab, commit| slab.append_float(slot, commit, start, time, value).0)
+    }
+
+    /// Appends a sample of any kind of the log, likewise.
+    pub fn sample(&mut self, slot: Slot, sample: &Sample) -> bool {
+        match sample.value {
+            Value::Float(value) if !model::value::is_stale(value) => self.float(slot, sample.start, sample.time, value),
+            _ => self.append(slot, sample.time, |slab, commit| slab.append(slot, commit, sample).0),
+        }
+    }
+
+    #[inline]
+    fn append(&mut self, slot: Slot, time: i64, append: impl FnOnce(&mut super::slab::Slab, &Commit) -> Appended) -> bool {
+        if time < self.min_valid {
+            return false;
+        }
+        let Some(slab) = self.slab.get(self.head, slot) else { return false };
+        if slab.series(slot).is_none() {
+            return false;
+        }
+        match append(slab, &self.commit) {
+            Appended::Late => return false,
+            Appended::Stored(Grown::Sample) => {}
+            Appended::Stored(_) => self.chunks += 1,
+        }
+        self.times = (self.times.0.min(time), self.times.1.max(time));
+        true
+    }
+
+    /// Inserts an out-of-order sample of its log; whether it is new.
+    pub fn late(&mut self, slot: Slot, sample: Sample) -> bool {
+        let time = sample.time;
+        let Some(slab) = self.slab.get(self.head, slot) else { return false };
+        let Some(series) = slab.series_mut(slot) else { return false };
+        let inserted = series.ooo_mut().insert(sample, self.head.options.out_of_order_samples_max, Sequence(0), Sequence(0));
+        if let Some(full) = &inserted.full {
+            self.head.keep_in_memory(series, full, &self.commit.cutting.encode);
+            slab.await_file(slot);
+        }
+        self.late_times = (self.late_times.0.min(time), self.late_times.1.max(time));
+        inserted.outcome == super::ooo::Outcome::Stored
+    }
+
+    /// A marker of the out-of-order log: the samples of a series before it are in the chunk at this place, if that is there.
+    pub fn marker(&mut self, slot: Slot, place: u64) {
+        let Some(series) = self.slab.get(self.head, slot).and_then(|slab| slab.series_mut(slot)) else { return };
+        let place = Place { file: (place >> 32) as u32, offset: place as u32 };
+        let is_there = series
+            .ooo()
+            .is_some_and(|ooo| ooo.full().iter().any(|full| matches!(&full.chunk, FullChunk::Mapped(chunk) if chunk.place() == place)));
+        if is_there {
+            series.ooo_mut().clear_open();
+        }
+    }
+
+    /// Deletes a stretch of a series' time.
+    pub fn tombstone(&mut self, slot: Slot, interval: Interval) {
+        if let Some(series) = self.slab.get(self.head, slot).and_then(|slab| slab.series_mut(slot)) {
+            series.delete(interval);
+        }
+    }
+
+    /// Gives the slab that was touched last back.
+    pub fn release(&mut self) {
+        self.slab = LockedSlab::default();
+    }
+}
+
+impl Drop for Replayer<'_> {
+    fn drop(&mut self) {
+        self.head.counters.chunks_created.fetch_add(self.chunks, Ordering::Relaxed);
+        if self.times.0 <= self.times.1 {
+            self.head.reach(self.times.0, self.times.1);
+        }
+        if self.late_times.0 <= self.late_times.1 {
+            self.head.reach_late(self.late_times.0, self.late_times.1);
+        }
+    }
+}

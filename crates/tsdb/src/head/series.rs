@@ -1,0 +1,490 @@
+//! One series' samples: an open chunk, and the full ones before it.
+//!
+//! Nearly all series have plain floats, an open chunk and some chunks in files, so that is what a slot is made for. All else (an open
+//! chunk of another encoding, full chunks that no file has yet, out-of-order samples, deletions) lies in a box that few
+//! have, or have for a moment.
+//!
+//! # Invariants
+//! - Chunks in order come in three runs: those in files, those in memory, the open one; each run and all of them
+//!   together ascend in time and do not overlap; none crosses a boundary of the chunk range.
+//! - There is at most one open chunk: plain floats (the appender has samples), or any other encoding (in the box).
+//! - `last_commit` is the highest sequence that wrote to the series in order; the newest sample's time less `since` lies before that
+//!   commit's samples and not before any sample that was there.
+
+use super::mapped::MappedChunk;
+use super::ooo::OooSeries;
+use super::sequence::Sequence;
+use crate::chunk::open::{self, OpenChunk};
+use crate::chunk::xor::XorAppender;
+use crate::chunk::{EncodeOptions, Encoded, Encoding, Sample, Value};
+use crate::tombstones::Intervals;
+use std::sync::Arc;
+use storage::{SeriesRef, Slot};
+
+/// Samples of a chunk: from here, staggered by slot, so that a million series do not all close their chunks at once.
+const CHUNK_SAMPLES_MIN: u32 = 96;
+/// And at most so many more.
+const CHUNK_SAMPLES_SPREAD: u32 = 49;
+/// Bytes of a chunk after which no sample is added: with a longest sample (19 bytes) it stays within 1,024.
+const CHUNK_BYTES_MAX: usize = 1024 - 19;
+/// A chunk of histograms of this many bytes is full, once it has [`HISTOGRAMS_MIN`].
+const HISTOGRAM_BYTES: usize = 1024;
+/// Fewer histograms make a chunk full only at the end of the range.
+const HISTOGRAMS_MIN: u16 = 10;
+/// Room that appending a sample may need: the longest sample and the eight bytes that the encoder writes at once.
+const SAMPLE_ROOM: usize = 19 + 8;
+/// Open chunks grow by a third, and by at least so many bytes: doubling would waste more memory than all else of a series takes.
+const CHUNK_GROWTH_MIN: usize = 40;
+
+/// A full chunk: in memory until a file has it.
+#[derive(Clone, Debug)]
+pub enum FullChunk {
+    /// Its bytes.
+    Memory(Encoded),
+    /// Where they are.
+    Mapped(MappedChunk),
+}
+
+/// One series' samples.
+#[derive(Debug)]
+pub struct MemSeries {
+    series_ref: SeriesRef,
+    pub(super) last_commit: Sequence,
+    /// State of the open chunk of plain floats; without samples there is none.
+    appender: XorAppender,
+    bytes: Vec<u8>,
+    more: Option<Box<More>>,
+    /// From the open chunk's first sample to the newest, in milliseconds; of plain floats only.
+    span: u32,
+    /// See the invariants.
+    pub(super) since: u32,
+}
+
+#[derive(Debug, Default)]
+struct More {
+    mapped: Vec<MappedChunk>,
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
+    full: Vec<Encoded>,
+    other: Option<Other>,
+    ooo: Option<Box<OooSeries<FullChunk>>>,
+    deleted: Intervals,
+}
+
+/// An open chunk that is not plain floats.
+#[derive(Debug)]
+struct Other {
+    chunk: OpenChunk,
+    min_time: i64,
+    max_time: i64,
+}
+
+/// What the newest sample is.
+#[derive(Clone, Debug)]
+pub enum Newest {
+    /// A float.
+    Float(f64),
+    /// Something else; this is it.
+    Other(Value),
+    /// It is in a full chunk, which a commit does not read.
+    Unknown,
+}
+
+/// How chunks are cut and encoded.
+#[derive(Clone, Copy, Debug)]
+pub struct Cutting {
+    /// No chunk crosses a multiple of it.
+    pub chunk_range_ms: i64,
+    /// How samples are encoded.
+    pub encode: EncodeOptions,
+}
+
+/// The open chunk, to be copied.
+#[derive(Clone, Copy, Debug)]
+pub struct Open<'s> {
+    /// How its bytes are to be read.
+    pub encoding: Encoding,
+    /// Its bytes so far.
+    pub bytes: &'s [u8],
+    /// Time of its first sample.
+    pub min_time: i64,
+    /// Time of its last sample.
+    pub max_time: i64,
+    /// Its samples so far.
+    pub samples: u16,
+}
+
+/// What appending in order did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grown {
+    /// The open chunk has one more sample.
+    Sample,
+    /// The sample began a chunk, the first of the series or the first after others were dropped.
+    First,
+    /// The sample began a chunk, and made another one full.
+    Next,
+}
+
+impl MemSeries {
+    pub(super) fn new(series_ref: SeriesRef) -> Self {
+        let appender = XorAppender::start(&mut Vec::new());
+        Self { series_ref, last_commit: Sequence(0), appender, bytes: Vec::new(), more: None, span: 0, since: 0 }
+    }
+
+    /// Its name in the log.
+    #[inline]
+    pub fn series_ref(&self) -> SeriesRef {
+        self.series_ref
+    }
+
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.appender.sample_count() > 0
+    }
+
+    fn rare(&self) -> Option<&Rare> {
+        self.more.as_ref()?.rare.as_deref()
+    }
+
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.more.get_or_insert_default().rare.get_or_insert_default()
+    }
+
+    /// Gives back boxes that hold nothing.
+    fn tidy(&mut self) {
+        let Some(more) = &mut self.more else { return };
+        if more
+            .rare
+            .as_ref()
+            .is_some_and(|rare| rare.full.is_empty() && rare.other.is_none() && rare.ooo.is_none() && rare.deleted.is_empty())
+        {
+            more.rare = None;
+        }
+        if more.rare.is_none() && more.mapped.is_empty() {
+            self.more = None;
+        }
+    }
+
+    /// Time of its newest sample in order.
+    #[inline]
+    pub fn newest_time(&self) -> Option<i64> {
+        if self.is_plain() { Some(self.appender.last_time()) } else { self.newest_time_elsewhere() }
+    }
+
+    fn newest_time_elsewhere(&self) -> Option<i64> {
+        let more = self.more.as_ref()?;
+        let rare = more.rare.as_ref();
+        let other = rare.and_then(|rare| rare.other.as_ref()).map(|other| other.max_time);
+        other.or_else(|| Some(rare?.full.last()?.max_time)).or_else(|| Some(more.mapped.last()?.max_time()))
+    }
+
+    /// Its newest sample in order, if there is any.
+    #[inline]
+    pub fn newest(&self) -> Newest {
+        if self.is_plain() {
+            return Newest::Float(self.appender.last_value());
+        }
+        match self.rare().and_then(|rare| rare.other.as_ref()) {
+            Some(other) => match other.chunk.last().value {
+                Value::Float(value) => Newest::Float(value),
+                value => Newest::Other(value),
+            },
+            None => Newest::Unknown,
+        }
+    }
+
+    /// Chunks in files, oldest first.
+    pub fn mapped(&self) -> &[MappedChunk] {
+        self.more.as_ref().map_or(&[], |more| &more.mapped)
+    }
+
+    /// Full chunks that no file has yet, oldest first.
+    pub fn full(&self) -> &[Encoded] {
+        self.rare().map_or(&[], |rare| &rare.full)
+    }
+
+    /// The open chunk.
+    pub fn open(&self) -> Option<Open<'_>> {
+        if self.is_plain() {
+            let max_time = self.appender.last_time();
+            let samples = self.appender.sample_count();
+            return Some(Open {
+                encoding: Encoding::Xor,
+                bytes: &self.bytes,
+                min_time: max_time - i64::from(self.span),
+                max_time,
+                samples,
+            });
+        }
+        let Other { chunk, min_time, max_time } = self.rare()?.other.as_ref()?;
+        Some(Open { encoding: chunk.encoding(), bytes: chunk.bytes(), min_time: *min_time, max_time: *max_time, samples: chunk.count() })
+    }
+
+    /// Its out-of-order samples.
+    pub fn ooo(&self) -> Option<&OooSeries<FullChunk>> {
+        self.rare()?.ooo.as_deref()
+    }
+
+    /// Its out-of-order samples, to be changed; [`Self::settle`] must follow a removal.
+    pub fn ooo_mut(&mut self) -> &mut OooSeries<FullChunk> {
+        self.rare_mut().ooo.get_or_insert_default()
+    }
+
+    /// Gives back what out-of-order samples took that are gone.
+    pub fn settle(&mut self) {
+        if let Some(rare) = self.more.as_mut().and_then(|more| more.rare.as_mut()) {
+            rare.ooo.take_if(|ooo| ooo.is_empty());
+        }
+        self.tidy();
+    }
+
+    /// What is deleted of it.
+    pub fn deleted(&self) -> Option<&Intervals> {
+        self.rare().map(|rare| &rare.deleted).filter(|deleted| !deleted.is_empty())
+    }
+
+    /// Deletes a stretch of time.
+    pub fn delete(&mut self, interval: storage::Interval) {
+        self.rare_mut().deleted.add(interval);
+    }
+
+    /// Neither samples in order nor others.
+    pub fn is_empty(&self) -> bool {
+        self.newest_time().is_none() && self.ooo().is_none_or(OooSeries::is_empty)
+    }
+
+    /// Its chunks in order.
+    pub fn chunk_count(&self) -> usize {
+        self.mapped().len() + self.full().len() + usize::from(self.open().is_some())
+    }
+
+    /// Times of its first and last sample, in order or not.
+    pub fn time_range(&self) -> Option<(i64, i64)> {
+        let first = self.mapped().first().map(|chunk| chunk.min_time());
+        let first = first.or_else(|| self.full().first().map(|chunk| chunk.min_time)).or_else(|| self.open().map(|open| open.min_time));
+        let in_order = first.zip(self.newest_time());
+        in_order.into_iter().chain(self.ooo().and_then(OooSeries::time_range)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
+    /// Whether its newest sample in order ends it, as far as that can be seen without reading a file.
+    pub fn is_stale(&self) -> bool {
+        match self.newest() {
+            Newest::Float(value) => model::value::is_stale(value),
+            Newest::Other(Value::Histogram(histogram)) => model::value::is_stale(histogram.sum),
+            Newest::Other(Value::FloatHistogram(histogram)) => model::value::is_stale(histogram.sum),
+            Newest::Other(Value::Float(_)) | Newest::Unknown => false,
+        }
+    }
+
+    /// Adds a chunk that a file has, later than all samples that are there; whether it is.
+    pub fn add_mapped(&mut self, chunk: MappedChunk) -> bool {
+        if self.newest_time().is_some_and(|newest| newest >= chunk.min_time()) {
+            return false;
+        }
+        let mapped = &mut self.more.get_or_insert_default().mapped;
+        if mapped.len() == mapped.capacity() {
+            mapped.reserve_exact(2);
+        }
+        mapped.push(chunk);
+        true
+    }
+
+    /// Replaces the oldest full chunk in memory, if it still is these bytes, by its place in a file.
+    pub fn replace_by_mapped(&mut self, bytes: &Arc<[u8]>, chunk: MappedChunk) -> bool {
+        let Some(more) = &mut self.more else { return false };
+        let Some(rare) = &mut more.rare else { return false };
+        if !rare.full.first().is_some_and(|first| Arc::ptr_eq(&first.bytes, bytes)) {
+            return false;
+        }
+        rare.full.remove(0);
+        if more.mapped.len() == more.mapped.capacity() {
+            more.mapped.reserve_exact(2);
+        }
+        more.mapped.push(chunk);
+        self.tidy();
+        true
+    }
+
+    /// Appends a float, later than all samples in order.
+    #[inline]
+    pub(super) fn append_float(&mut self, slot: Slot, cutting: &Cutting, start: i64, time: i64, value: f64) -> Grown {
+        let plain = self.is_plain();
+        if (!plain && self.more.is_some()) || cutting.encode.float_starts {
+            return self.append(slot, cutting, &Sample { start, time, value: Value::Float(value) });
+        }
+        self.append_plain(slot, cutting, time, value)
+    }
+
+    #[inline]
+    fn append_plain(&mut self, slot: Slot, cutting: &Cutting, time: i64, value: f64) -> Grown {
+        let count = u32::from(self.appender.sample_count());
+        let grown = if count == 0 {
+            Grown::First
+        } else {
+            let min_time = self.appender.last_time() - i64::from(self.span);
+            let span = time.wrapping_sub(min_time) as u64;
+            let full = count >= samples_max(slot)
+                || self.bytes.len() > CHUNK_BYTES_MAX
+                || time >= range_end(min_time, cutting.chunk_range_ms)
+                || span > u64::from(u32::MAX);
+            if full {
+                self.close_plain();
+                Grown::Next
+            } else {
+                self.span = span as u32;
+                Grown::Sample
+            }
+        };
+        if grown != Grown::Sample {
+            self.appender = XorAppender::start(&mut self.bytes);
+            self.span = 0;
+        }
+        if self.bytes.capacity() - self.bytes.len() < SAMPLE_ROOM {
+            self.bytes.reserve_exact(CHUNK_GROWTH_MIN.max(self.bytes.len() / 3));
+        }
+        self.appender.append(&mut self.bytes, time, value);
+        grown
+    }
+
+    /// Makes the open chunk of plain floats a full one. The next one grows anew: a buffer that is half empty on average would
+    /// cost more than all else of a series.
+    fn close_plain(&mut self) {
+        let max_time = self.appender.last_time();
+        let min_time = max_time - i64::from(self.span);
+        let chunk = Encoded { min_time, max_time, encoding: Encoding::Xor, bytes: std::mem::take(&mut self.bytes).into() };
+        self.rare_mut().full.push(chunk);
+    }
+
+    /// Appends a sample of any kind, later than all samples in order.
+    pub(super) fn append(&mut self, slot: Slot, cutting: &Cutting, sample: &Sample) -> Grown {
+        let wanted = cutting.encode.encoding_of(sample);
+        if self.is_plain() {
+            if let (Encoding::Xor, Value::Float(value)) = (wanted, &sample.value) {
+                return self.append_plain(slot, cutting, sample.time, *value);
+            }
+            self.close_plain();
+            self.forget_plain();
+            self.rare_mut().other = Some(Other::start(sample, wanted, None));
+            return Grown::Next;
+        }
+        let Some(other) = self.more.as_mut().and_then(|more| more.rare.as_mut()).and_then(|rare| rare.other.as_mut()) else {
+            if let (Encoding::Xor, Value::Float(value)) = (wanted, &sample.value) {
+                return self.append_plain(slot, cutting, sample.time, *value);
+            }
+            self.rare_mut().other = Some(Other::start(sample, wanted, None));
+            return Grown::First;
+        };
+        if other.takes(slot, cutting, sample, wanted) && other.chunk.append(sample) == open::Appended::Same {
+            other.max_time = sample.time;
+            return Grown::Sample;
+        }
+        let Some(before) = self.rare_mut().other.take() else { return Grown::First };
+        if let (Encoding::Xor, Value::Float(value)) = (wanted, &sample.value) {
+            self.rare_mut().full.push(before.into_encoded());
+            self.append_plain(slot, cutting, sample.time, *value);
+        } else {
+            let next = Other::start(sample, wanted, Some(&before.chunk));
+            let rare = self.rare_mut();
+            rare.full.push(before.into_encoded());
+            rare.other = Some(next);
+        }
+        Grown::Next
+    }
+
+    fn forget_plain(&mut self) {
+        self.bytes = Vec::new();
+        self.appender = XorAppender::start(&mut Vec::new());
+        self.span = 0;
+    }
+
+    /// Drops chunks in order all of whose samples are older than `time`; how many.
+    pub fn truncate_before(&mut self, time: i64) -> usize {
+        let mut dropped = 0;
+        if let Some(more) = &mut self.more {
+            let gone = more.mapped.partition_point(|chunk| chunk.max_time() < time);
+            if gone > 0 {
+                more.mapped.drain(..gone);
+                more.mapped.shrink_to_fit();
+                dropped += gone;
+            }
+            if let Some(rare) = &mut more.rare {
+                let gone = rare.full.partition_point(|chunk| chunk.max_time < time);
+                rare.full.drain(..gone);
+                dropped += gone;
+                dropped += usize::from(rare.other.take_if(|other| other.max_time < time).is_some());
+                rare.deleted.truncate_before(time);
+            }
+        }
+        if self.is_plain() && self.appender.last_time() < time {
+            self.forget_plain();
+            dropped += 1;
+        }
+        self.tidy();
+        dropped
+    }
+
+    /// The lowest number of a file that has a chunk of it, in order or not.
+    pub fn oldest_file(&self) -> Option<u32> {
+        let late = self.ooo().into_iter().flat_map(|ooo| ooo.full()).filter_map(|full| match &full.chunk {
+            FullChunk::Mapped(chunk) => Some(chunk.place().file),
+            FullChunk::Memory(_) => None,
+        });
+        self.mapped().first().map(|chunk| chunk.place().file).into_iter().chain(late).min()
+    }
+}
+
+impl Other {
+    fn start(sample: &Sample, encoding: Encoding, before: Option<&OpenChunk>) -> Self {
+        Self { chunk: OpenChunk::start(sample, encoding, before), min_time: sample.time, max_time: sample.time }
+    }
+
+    /// Whether the chunk has the sample's kind and room for it; the chunk itself may see that differently.
+    fn takes(&self, slot: Slot, cutting: &Cutting, sample: &Sample, wanted: Encoding) -> bool {
+        let has = self.chunk.encoding();
+        let same_kind = has == wanted
+            || matches!(
+                (has, wanted),
+                (Encoding::HistogramSt, Encoding::Histogram)
+                    | (Encoding::FloatHistogramSt, Encoding::FloatHistogram)
+                    | (Encoding::Xor2, Encoding::Xor)
+            );
+        let (bytes, count) = (self.chunk.bytes().len(), self.chunk.count());
+        let full = match sample.value {
+            Value::Float(_) => u32::from(count) >= samples_max(slot) || bytes > CHUNK_BYTES_MAX,
+            Value::Histogram(_) | Value::FloatHistogram(_) => bytes >= HISTOGRAM_BYTES && count >= HISTOGRAMS_MIN,
+        };
+        let span = sample.time.checked_sub(self.min_time).is_some_and(|span| span <= i64::from(u32::MAX));
+        same_kind && !full && span && sample.time < range_end(self.min_time, cutting.chunk_range_ms)
+    }
+
+    fn into_encoded(self) -> Encoded {
+        let encoding = self.chunk.encoding();
+        Encoded { min_time: self.min_time, max_time: self.max_time, encoding, bytes: self.chunk.into_bytes().into() }
+    }
+}
+
+/// Where the chunks of floats of a slot are cut.
+#[inline]
+fn samples_max(slot: Slot) -> u32 {
+    CHUNK_SAMPLES_MIN + slot.0.wrapping_mul(0x9e37_79b1) % CHUNK_SAMPLES_SPREAD
+}
+
+/// The end of the range that a time lies in, as Prometheus computes it (its division truncates).
+#[inline]
+fn range_end(time: i64, width: i64) -> i64 {
+    (time / width).saturating_mul(width).saturating_add(width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_and_its_boxes_are_small() {
+        assert!(size_of::<MemSeries>() <= 88, "{}", size_of::<MemSeries>());
+        assert!(size_of::<More>() <= 32, "{}", size_of::<More>());
+    }
+}
