@@ -167,6 +167,17 @@ impl Pairs {
         self.symbols.text(a_entry.name).cmp(self.symbols.text(b_entry.name))
     }
 
+    /// By pair: the place among all, in order of name and value; [`UNLISTED`] without series.
+    pub(super) fn ranks(&self) -> Vec<u32> {
+        let mut names: Vec<(&str, &Values)> = self.dictionaries().map(|(name, values)| (self.symbols.text(name), values)).collect();
+        names.sort_unstable_by_key(|(name, _)| *name);
+        let mut ranks = vec![UNLISTED; self.entries.len()];
+        for (rank, pair) in (0u32..).zip(names.into_iter().flat_map(|(_, values)| values.iter())) {
+            ranks[pair.0 as usize] = rank;
+        }
+        ranks
+    }
+
     /// The values of a name.
     pub(super) fn values(&self, name: &str) -> Option<&Values> {
         self.dictionaries.get(&self.symbols.find(name)?)
@@ -199,6 +210,9 @@ impl Pairs {
         self.ids.find(hash, |id| texts(&self.symbols, self.entries[id as usize]) == (name, value)).map(PairId)
     }
 }
+
+/// In place of the rank of a pair without series.
+pub(super) const UNLISTED: u32 = u32::MAX;
 
 /// Ids are below this.
 pub(super) const PAIRS_MAX: u32 = 1 << 31;

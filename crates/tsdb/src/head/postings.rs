@@ -215,7 +215,7 @@ impl Large {
     }
 
     fn insert(&mut self, slot: u32) -> bool {
-        let inserted = self.set.insert(slot);
+        let inserted = self.set.try_push(slot).is_ok() || self.set.insert(slot);
         // Series of a family lie side by side: runs often are the smallest form. Looking for them costs as much as the
         // list is long, so it is done when the list has grown by a quarter.
         if inserted && self.set.len() > self.fitted + self.fitted / 4 {

@@ -9,6 +9,7 @@
 //! - Slots in limbo keep their rank; free ones have none.
 
 use super::index::Index;
+use super::pairs::{PairId, UNLISTED};
 use super::postings::from_sorted;
 use roaring::RoaringBitmap;
 use std::cmp::Ordering;
@@ -53,7 +54,7 @@ impl Index {
         let (mut ranked, mut others): (Vec<u32>, Vec<u32>) = slots.iter().partition(|slot| ranking.ranked.contains(**slot));
         ranking.sort(&mut ranked);
         others.sort_unstable_by(|a, b| self.compare_labels(*a, *b));
-        self.merge(&ranked, &others, slots);
+        merge(&ranked, &others, slots, |a, b| self.compare_labels(*a, *b));
     }
 
     /// Ranks at most `count` more series; whether there are still some left. Whoever is about to sort all series calls it
@@ -66,10 +67,12 @@ impl Index {
         }
         let mut new: Vec<u32> = unranked.iter().take(count).collect();
         let more = unranked.len() > new.len() as u64;
-        new.sort_unstable_by(|a, b| self.compare_labels(*a, *b));
+        let pair_ranks = if new.len() * 4 > self.pair_count() { self.pairs.ranks() } else { Vec::new() };
+        let compare = |a: &u32, b: &u32| self.compare_ranked(*a, *b, &pair_ranks);
+        new.sort_unstable_by(compare);
         let old = ranking.order();
         let mut order = Vec::with_capacity(old.len() + new.len());
-        self.merge(&old, &new, &mut order);
+        merge(&old, &new, &mut order, compare);
         ranking.ranks.resize(self.slot_end() as usize, 0);
         for (rank, slot) in (0u32..).zip(&order) {
             ranking.ranks[*slot as usize] = rank;
@@ -90,37 +93,48 @@ impl Index {
         *self.ranks.0.write().unwrap_or_else(PoisonError::into_inner) = Ranking::default();
     }
 
-    /// Merges two sorted lists into `merged`. The second is looked up in the first: it usually is much shorter.
-    fn merge(&self, long: &[u32], short: &[u32], merged: &mut Vec<u32>) {
-        merged.clear();
-        let mut rest = long;
-        for slot in short {
-            let is_before = |other: &u32| self.compare_labels(*other, *slot).is_lt();
-            let mut step = 1;
-            while rest.get(step - 1).is_some_and(is_before) {
-                step *= 2;
-            }
-            // All up to half the step are before it.
-            let known = step / 2;
-            let upto = known + rest[known..rest.len().min(step)].partition_point(is_before);
-            merged.extend_from_slice(&rest[..upto]);
-            rest = &rest[upto..];
-            merged.push(*slot);
-        }
-        merged.extend_from_slice(rest);
+    fn compare_labels(&self, a: u32, b: u32) -> Ordering {
+        self.compare_ranked(a, b, &[])
     }
 
-    fn compare_labels(&self, a: u32, b: u32) -> Ordering {
+    /// Compares labels, by the ranks of their pairs where those are known.
+    fn compare_ranked(&self, a: u32, b: u32, pair_ranks: &[u32]) -> Ordering {
         let mut a = self.pair_ids(a);
         let mut b = self.pair_ids(b);
         loop {
             match (a.next(), b.next()) {
                 (Some(a), Some(b)) if a == b => {}
-                (Some(a), Some(b)) => return self.pairs.compare(a, b),
+                (Some(a), Some(b)) => {
+                    let rank = |pair: PairId| pair_ranks.get(pair.0 as usize).copied().filter(|rank| *rank != UNLISTED);
+                    return match (rank(a), rank(b)) {
+                        (Some(a), Some(b)) => a.cmp(&b),
+                        _ => self.pairs.compare(a, b),
+                    };
+                }
                 (a, b) => return a.is_some().cmp(&b.is_some()),
             }
         }
     }
+}
+
+/// Merges two sorted lists into `merged`. The second is looked up in the first: it usually is much shorter.
+fn merge(long: &[u32], short: &[u32], merged: &mut Vec<u32>, compare: impl Fn(&u32, &u32) -> Ordering) {
+    merged.clear();
+    let mut rest = long;
+    for slot in short {
+        let is_before = |other: &u32| compare(other, slot).is_lt();
+        let mut step = 1;
+        while rest.get(step - 1).is_some_and(is_before) {
+            step *= 2;
+        }
+        // All up to half the step are before it.
+        let known = step / 2;
+        let upto = known + rest[known..rest.len().min(step)].partition_point(is_before);
+        merged.extend_from_slice(&rest[..upto]);
+        rest = &rest[upto..];
+        merged.push(*slot);
+    }
+    merged.extend_from_slice(rest);
 }
 
 impl Ranking {
