@@ -10,14 +10,11 @@
 use super::chain;
 use super::source::{SourceChunk, SourceSeries};
 use crate::block::ChunkIn;
-use crate::chunk::{self, Corrupt, EncodeOptions, Encoding, Sample};
+use crate::chunk::block::{BYTES_MAX, BlockEncoder, SAMPLES_MAX};
+use crate::chunk::{self, Corrupt, EncodeOptions, Encoding, Sample, Value};
 use crate::db::FloatEncoding;
-use storage::Interval;
-
-/// The most samples of a chunk that is encoded anew.
-const SAMPLES_MAX: u16 = 480;
-/// A chunk that is encoded anew has no more bytes, or but few.
-const BYTES_MAX: usize = 1_024;
+use model::Timestamp;
+use storage::{Column, Interval};
 
 /// What becomes of floats that could stay as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +39,8 @@ pub(super) struct Builder {
     range: (i64, i64),
     made: Vec<Made>,
     bytes: Vec<u8>,
-    times: Vec<i64>,
-    values: Vec<f64>,
+    column: Column,
+    encoder: BlockEncoder,
 }
 
 /// A chunk of the new block.
@@ -73,7 +70,7 @@ impl Builder {
     /// For a block of `[min_time, max_time)`.
     pub(super) fn new(min_time: i64, max_time: i64, floats: Floats) -> Self {
         let range = (min_time, max_time.saturating_sub(1));
-        Self { floats, range, made: Vec::new(), bytes: Vec::new(), times: Vec::new(), values: Vec::new() }
+        Self { floats, range, made: Vec::new(), bytes: Vec::new(), column: Column::default(), encoder: BlockEncoder::new() }
     }
 
     /// To read samples only.
@@ -169,16 +166,21 @@ impl Builder {
             Encoding::Histogram | Encoding::FloatHistogram | Encoding::HistogramSt | Encoding::FloatHistogramSt => true,
         };
         if keep && piece.whole {
-            let bytes = Bytes::Kept { source: piece.source, chunk };
-            self.made.push(Made { min_time: chunk.min_time, max_time: chunk.max_time, encoding: chunk.encoding, bytes });
+            self.keep(piece);
             return Ok(());
         }
-        if chunk.encoding == Encoding::Xor && self.floats.encoding() == FloatEncoding::Xor {
+        if is_float(&piece) {
             return self.pack(&[piece], sources);
         }
         let samples = self.samples(piece, sources)?;
         self.encode(&samples);
         Ok(())
+    }
+
+    fn keep(&mut self, piece: Piece) {
+        let Piece { source, chunk, .. } = piece;
+        let bytes = Bytes::Kept { source, chunk };
+        self.made.push(Made { min_time: chunk.min_time, max_time: chunk.max_time, encoding: chunk.encoding, bytes });
     }
 
     /// Chunks that overlap.
@@ -197,40 +199,28 @@ impl Builder {
 
     /// Chunks of floats that follow each other.
     fn pack(&mut self, pieces: &[Piece], sources: &[&SourceSeries]) -> Result<(), Corrupt> {
-        let plain = pieces.iter().all(|piece| piece.chunk.encoding == Encoding::Xor) && self.floats.encoding() == FloatEncoding::Xor;
-        if !plain {
-            let mut samples = Vec::new();
-            for piece in pieces {
-                samples.extend(self.samples(*piece, sources)?);
-            }
-            self.encode(&samples);
-            return Ok(());
-        }
-        self.times.clear();
-        self.values.clear();
+        self.column.clear();
         for piece in pieces {
-            let from = self.times.len();
-            chunk::xor::decode(bytes_of(piece, sources), self.range.0..=self.range.1, &mut self.times, &mut self.values)?;
+            let from = self.column.len();
+            chunk::decode(piece.chunk.encoding, bytes_of(piece, sources), self.range.0..=self.range.1, &mut self.column)?;
             if !piece.whole {
-                self.drop_deleted(from, sources[piece.source]);
+                sources[piece.source].deleted().retain(&mut self.column, from);
             }
+        }
+        if let [piece] = pieces
+            && piece.whole
+            && self.has_starts()
+        {
+            // It is of the one encoding that can hold them.
+            self.keep(*piece);
+            return Ok(());
         }
         self.pack_floats();
         Ok(())
     }
 
-    /// Drops deleted ones of the buffered floats from index `from` on.
-    fn drop_deleted(&mut self, from: usize, series: &SourceSeries) {
-        let mut kept = from;
-        for i in from..self.times.len() {
-            if !series.deleted().covers(self.times[i]) {
-                self.times[kept] = self.times[i];
-                self.values[kept] = self.values[i];
-                kept += 1;
-            }
-        }
-        self.times.truncate(kept);
-        self.values.truncate(kept);
+    fn has_starts(&self) -> bool {
+        self.column.starts.iter().any(|start| *start != 0)
     }
 
     /// The samples of a chunk that belong into the block.
@@ -247,11 +237,22 @@ impl Builder {
     }
 
     fn encode(&mut self, samples: &[Sample]) {
+        self.column.clear();
+        for sample in samples {
+            let Value::Float(value) = sample.value else { return self.encode_mixed(samples) };
+            self.column.push(Timestamp(sample.time), value);
+            self.column.set_start(Timestamp(sample.start));
+        }
+        self.pack_floats();
+    }
+
+    /// Samples some of which are histograms.
+    fn encode_mixed(&mut self, samples: &[Sample]) {
         let options = EncodeOptions {
             float: self.floats.encoding(),
             float_starts: true,
             histogram_starts: true,
-            samples_max: SAMPLES_MAX,
+            samples_max: SAMPLES_MAX as u16,
             bytes_max: BYTES_MAX,
         };
         for encoded in chunk::encode(samples, &options) {
@@ -259,31 +260,29 @@ impl Builder {
         }
     }
 
-    /// The buffered floats as XOR chunks.
+    /// The floats in the buffer.
     fn pack_floats(&mut self) {
-        let mut packed = Vec::with_capacity(BYTES_MAX);
-        let mut start = 0;
-        while start < self.times.len() {
-            let mut appender = chunk::xor::XorAppender::start(&mut packed);
-            let mut end = start;
-            while end < self.times.len() && appender.sample_count() < SAMPLES_MAX && packed.len() + SAMPLE_BYTES_MAX <= BYTES_MAX {
-                appender.append(&mut packed, self.times[end], self.values[end]);
-                end += 1;
-            }
-            self.push_new(self.times[start], self.times[end - 1], Encoding::Xor, &packed);
-            start = end;
+        let xor2 = self.floats.encoding() == FloatEncoding::Xor2 || self.has_starts();
+        let Self { column, encoder, made, bytes, .. } = self;
+        if xor2 {
+            encoder.xor2(&column.starts, &column.times, &column.values, |min, max, chunk| {
+                push_new(made, bytes, min, max, Encoding::Xor2, chunk)
+            });
+        } else {
+            encoder.xor(&column.times, &column.values, |min, max, chunk| push_new(made, bytes, min, max, Encoding::Xor, chunk));
         }
     }
 
-    fn push_new(&mut self, min_time: i64, max_time: i64, encoding: Encoding, bytes: &[u8]) {
-        let offset = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        self.made.push(Made { min_time, max_time, encoding, bytes: Bytes::New { offset, len: bytes.len() } });
+    fn push_new(&mut self, min_time: i64, max_time: i64, encoding: Encoding, chunk: &[u8]) {
+        push_new(&mut self.made, &mut self.bytes, min_time, max_time, encoding, chunk);
     }
 }
 
-/// A sample takes no more bytes in an XOR chunk: 68 bits of time, 2 + 5 + 6 + 64 of value; or the first, whole bytes of up to 10 + 8.
-const SAMPLE_BYTES_MAX: usize = (68_usize + 77).div_ceil(8);
+fn push_new(made: &mut Vec<Made>, bytes: &mut Vec<u8>, min_time: i64, max_time: i64, encoding: Encoding, chunk: &[u8]) {
+    let offset = bytes.len();
+    bytes.extend_from_slice(chunk);
+    made.push(Made { min_time, max_time, encoding, bytes: Bytes::New { offset, len: chunk.len() } });
+}
 
 fn bytes_of<'s>(piece: &Piece, sources: &[&'s SourceSeries]) -> &'s [u8] {
     sources[piece.source].bytes(&piece.chunk)
