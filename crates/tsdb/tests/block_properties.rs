@@ -5,14 +5,17 @@ use model::{Labels, MatchOp, Matcher, Timestamp};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use storage::{Column, Interval, Queryable, SelectError, SelectHints};
 use testkit::disk::{Disk, Fault, Tear};
-use tsdb::block::{self, Block, BlockError, BlockOptions, BlockWriter, ChunkIn, Compaction, Meta, MetaSeed};
+use tsdb::block::{self, Block, BlockError, BlockOptions, BlockWriter, ChunkIn, Compaction, Meta, MetaSeed, Parent};
 use tsdb::chunk::{EncodeOptions, Sample, Value, encode};
 use tsdb::tombstones::Tombstones;
 use ulid::Ulid;
 use world::{Files, RealFiles};
+
+#[path = "../../../fuzz/fuzz_targets/block_walk.rs"]
+mod block_walk;
 
 const ULID: Ulid = Ulid::from_parts(1_700_000_000_000, 7);
 const END: i64 = 1000;
@@ -154,6 +157,74 @@ proptest! {
             prop_assert_eq!(block.label_values(name, anytime, &[]).unwrap().names, Vec::from_iter(values));
         }
         prop_assert!(block.label_values("a", interval(END, END + 5), &[]).unwrap().names.is_empty());
+    }
+}
+
+static SOUND_INDEX: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let files: Arc<dyn Files> = Arc::new(Disk::new());
+    files.create_folder(&data_dir()).unwrap();
+    write(&files, &data_dir(), &sample_series(), 10, 1 << 20).unwrap();
+    files.read(&block_dir().join("index")).unwrap()
+});
+
+fn json() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(serde_json::Value::from),
+        any::<i64>().prop_map(serde_json::Value::from),
+        "[a-z\"\n<é]{0,5}".prop_map(serde_json::Value::from),
+    ];
+    leaf.prop_recursive(3, 10, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(serde_json::Value::from),
+            prop::collection::btree_map("[a-z ]{0,4}", inner, 0..3).prop_map(|fields| fields.into_iter().collect()),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn an_index_that_lies_with_right_checksums_does_no_harm(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        cut in prop::option::weighted(0.1, any::<prop::sample::Index>()),
+    ) {
+        let mut index = SOUND_INDEX.clone();
+        if let Some(cut) = cut {
+            let (at, end) = (cut.index(index.len()), index.len() - 52);
+            index.drain(at.min(end)..end);
+        }
+        for (at, byte) in changes {
+            let at = at.index(index.len());
+            index[at] = byte;
+        }
+        block_walk::walk(index);
+    }
+
+    #[test]
+    fn a_meta_keeps_what_others_wrote(
+        (samples, min_time, level) in (any::<u64>(), any::<i64>(), any::<u32>()),
+        (deletable, hints, parents) in (any::<bool>(), prop::collection::vec("[a-z\"-]{0,9}", 0..3), prop::collection::vec(any::<(i64, i64)>(), 0..3)),
+        extra in prop::collection::btree_map("x[a-z]{0,4}", json(), 0..4),
+    ) {
+        let extra: serde_json::Map<String, serde_json::Value> = extra.into_iter().collect();
+        let parents = parents.into_iter().map(|(min_time, max_time)| Parent { ulid: ULID, min_time, max_time }).collect();
+        let compaction = Compaction { level, sources: vec![ULID; 2], deletable, parents, failed: deletable, hints, extra: extra.clone() };
+        let stats = block::Stats { samples, tombstones: 3, extra: extra.clone(), ..block::Stats::default() };
+        let meta = Meta { ulid: ULID, min_time, max_time: -min_time.saturating_add(1), stats, compaction, extra };
+        prop_assert_eq!(Meta::parse(meta.to_json().as_bytes()), Ok((meta, 1)));
+    }
+}
+
+#[test]
+fn a_meta_of_thanos_is_read_and_written_as_it_was() {
+    let text = "{\n\t\"ulid\": \"01M7YBQH33V2E5AX77FJK89DMT\",\n\t\"minTime\": 1,\n\t\"maxTime\": 2,\n\t\"stats\": {},\n\t\"compaction\": {\n\t\t\"level\": 1,\n\t\t\
+                \"hints\": [\n\t\t\t\"from-out-of-order\"\n\t\t]\n\t},\n\t\"version\": 1,\n\t\"thanos\": {\n\t\t\"downsample\": {\n\t\t\t\"resolution\": 0\n\t\t},\n\t\t\"labels\": {}\n\t}\n}";
+    let (mut meta, _) = Meta::parse(text.as_bytes()).unwrap();
+    assert_eq!(meta.to_json(), text);
+    meta.compaction.set_hint(block::meta::HINT_OUT_OF_ORDER);
+    assert_eq!(meta.to_json(), text);
+    for bad in ["", "[]", "{\"version\":1,\"minTime\":\"1\"}", "{\"ulid\":\"x\"}", "{\"compaction\":{\"sources\":[1]}}", "{\"stats\":[]}"] {
+        assert!(Meta::parse(bad.as_bytes()).is_err(), "{bad}");
     }
 }
 
