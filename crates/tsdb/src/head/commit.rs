@@ -7,6 +7,7 @@
 //! 3. *Log* what passed, and wait for it.
 //! 4. *Apply* it, in the same order of slots, under a number of the sequencer: samples in order here, others in [`super::late`].
 
+use super::annotate::Annotations;
 use super::records;
 use super::series::{Grown, MemSeries, Newest};
 use super::slab::{Appended, Commit, SLOTS_MAX, Slab, slab_number};
@@ -147,12 +148,14 @@ impl Head {
         }
         scratch.count_added(batch, result);
         scratch.again.clear();
-        let samples = logs.wal.and_then(|log| scratch.enqueue_samples(self, log));
+        let annotations = self.annotations(batch, result);
+        let samples = logs.wal.and_then(|log| scratch.enqueue(self, batch, &annotations, log));
         if let Err(error) = self.wait_for(created, samples, logs.wal) {
             self.unlogged.lock().unwrap_or_else(PoisonError::into_inner).append(&mut scratch.again);
             return Err(error);
         }
         self.apply(scratch, bounds.late_min, logs.late);
+        self.annotate(batch, annotations);
         result.stored = (batch.rows.len() - result.refused.len()) as u64;
         self.counters.samples.fetch_add(result.stored, Ordering::Relaxed);
         if !batch.histograms.is_empty() || !batch.float_histograms.is_empty() {
@@ -510,13 +513,15 @@ impl Scratch {
         }
     }
 
-    fn enqueue_samples(&mut self, head: &Head, log: &Wal) -> Option<Ticket> {
-        if self.accepted.is_empty() {
+    fn enqueue(&mut self, head: &Head, batch: &Batch, annotations: &Annotations, log: &Wal) -> Option<Ticket> {
+        if self.accepted.is_empty() && annotations.is_empty() {
             return None;
         }
         self.records.clear();
         head.log_again(&mut self.records, &mut self.again);
+        annotations.add_metadata(batch, &mut self.records);
         records::add(&mut self.records, &self.accepted, &self.others, head.options.start_timestamps);
+        annotations.add_exemplars(batch, &mut self.records);
         Some(log.enqueue(&self.records))
     }
 }

@@ -16,14 +16,15 @@
 //! # Why a select never reads another series
 //!
 //! A select that began before the burial may hold the slot: that it does not find another series there, the slot stays in
-//! limbo, labels and all, until every view that was open at the burial is closed. A select keeps its view until it has built its labels.
+//! limbo, labels and all, until every view that was open at the burial is closed, and no source is left (a compaction reads longer than
+//! a view should be open, and needs none). A select keeps its view until it has built its labels.
 
 use super::Head;
 use super::index::Limbo;
 use super::sequence::Sequence;
 use super::series::MemSeries;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use storage::{SeriesHandle, SeriesRef, Slot};
 
@@ -35,6 +36,8 @@ const STEP: usize = 256;
 pub(super) struct Garbage {
     /// Whether some series may be marked.
     marked: AtomicBool,
+    /// Sources that hold slots without a view.
+    pub(super) holders: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -178,6 +181,9 @@ impl Head {
             let slots: Vec<u32> = removed[from..].iter().map(|handle| handle.slot.0).collect();
             let limbo = index.remove(&slots);
             drop(index);
+            let mut metadata = self.metadata();
+            slots.iter().for_each(|slot| metadata.remove(Slot(*slot)));
+            drop(metadata);
             if !limbo.is_empty() {
                 // Views of now may hold the slots; a view that is opened later cannot find them.
                 state.limbo.push((self.sequencer.watermark(), limbo));
@@ -194,7 +200,7 @@ impl Head {
         let mut state = self.garbage();
         let mut free = Limbo::default();
         for (upto, limbo) in std::mem::take(&mut state.limbo) {
-            if self.sequencer.has_view_up_to(upto) {
+            if self.garbage.holders.load(Ordering::Acquire) > 0 || self.sequencer.has_view_up_to(upto) {
                 state.limbo.push((upto, limbo));
             } else {
                 free.append(limbo);

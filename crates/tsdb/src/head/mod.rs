@@ -25,8 +25,10 @@
 //! # Locks
 //! Order: creating, index, slab. The sequencer's is taken alone. None is held while the log is waited for.
 
+mod annotate;
 mod cardinality;
 mod commit;
+mod delete;
 pub mod exemplars;
 mod gc;
 pub mod index;
@@ -43,11 +45,12 @@ mod pairs;
 pub mod postings;
 mod rank;
 mod records;
-mod replay;
+pub mod replay;
 pub mod select;
 pub mod sequence;
 pub mod series;
 pub mod slab;
+pub mod source;
 mod stats;
 pub mod symbols;
 mod table;
@@ -60,11 +63,14 @@ pub use stats::HeadStats;
 use crate::chunk::EncodeOptions;
 use crate::db::{FloatEncoding, Settings};
 use crate::wal::Wal;
+use exemplars::Exemplars;
 use index::Index;
 use mapped::Mapped;
+use metadata::SeriesMetadata;
 use sequence::{Commits, Sequencer};
 use series::Cutting;
 use slab::Slabs;
+use std::io;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use storage::{Appender, Batch, CommitError, Committed, SeriesHandle};
@@ -96,6 +102,8 @@ pub struct Head {
     inserting: Mutex<()>,
     /// Held by whoever moves full chunks to files: a series' chunks get there in order.
     mapping: Mutex<()>,
+    exemplars: Mutex<Exemplars>,
+    metadata: Mutex<SeriesMetadata>,
     /// Series whose record the log failed to take.
     unlogged: Mutex<Vec<SeriesHandle>>,
 }
@@ -141,12 +149,16 @@ impl Head {
     /// An empty head, whose full chunks go to `mapped`. [`Head::default`] keeps everything in memory only.
     pub fn new(options: HeadOptions, mapped: Option<Arc<Mapped>>) -> Self {
         let window = AtomicI64::new(options.out_of_order_window_ms);
-        Self { options, out_of_order_window_ms: window, mapped, ..Self::default() }
+        let exemplars = Mutex::new(Exemplars::new(options.exemplars_max, options.out_of_order_window_ms));
+        Self { options, out_of_order_window_ms: window, mapped, exemplars, ..Self::default() }
     }
 
     /// Takes over what may change while it runs.
     pub fn apply_settings(&self, settings: &Settings) {
         self.out_of_order_window_ms.store(settings.out_of_order_window_ms, Ordering::Relaxed);
+        let mut exemplars = self.exemplar_ring();
+        exemplars.set_out_of_order_window(settings.out_of_order_window_ms);
+        exemplars.resize(settings.exemplars_max);
     }
 
     /// Times of the oldest and the newest sample in order.
@@ -204,6 +216,15 @@ impl Head {
             ..EncodeOptions::default()
         };
         Cutting { chunk_range_ms: self.options.chunk_range_ms, encode }
+    }
+
+    /// Moves full chunks to files and makes these durable, for a clean stop.
+    ///
+    /// # Errors
+    /// When a file does not take them: they are in the log too.
+    pub fn close(&self) -> io::Result<()> {
+        self.map_full_chunks()?;
+        self.mapped().map_or(Ok(()), |mapped| mapped.sync())
     }
 
     /// Where full chunks go.

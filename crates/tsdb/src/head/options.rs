@@ -15,6 +15,8 @@ pub struct HeadOptions {
     pub histogram_start_timestamps: bool,
     /// Whether metadata goes into the log.
     pub metadata_records: bool,
+    /// Exemplars kept in memory; 0 = none are taken.
+    pub exemplars_max: usize,
 }
 
 impl Default for HeadOptions {
@@ -26,6 +28,7 @@ impl Default for HeadOptions {
             start_timestamps: false,
             histogram_start_timestamps: false,
             metadata_records: false,
+            exemplars_max: 0,
         }
     }
 }

@@ -10,7 +10,7 @@ use super::sequence::Sequence;
 use super::series::{FullChunk, Grown};
 use super::slab::{Appended, Commit};
 use crate::chunk::{Sample, Value};
-use model::Labels;
+use model::{Exemplar, Labels, Metadata};
 use std::sync::atomic::Ordering;
 use storage::{Interval, SeriesHandle, SeriesRef, Slot};
 
@@ -150,6 +150,34 @@ impl Replayer<'_> {
         if let Some(series) = self.slab.get(self.head, slot).and_then(|slab| slab.series_mut(slot)) {
             series.delete(interval);
         }
+    }
+
+    /// Drops all samples of a series: the log says that it is gone.
+    pub fn forget(&mut self, slot: Slot) {
+        if let Some(series) = self.slab.get(self.head, slot).and_then(|slab| slab.series_mut(slot)) {
+            series.clear();
+        }
+    }
+
+    /// Adds an exemplar.
+    pub fn exemplar(&mut self, slot: Slot, exemplar: Exemplar) {
+        if let Some(handle) = self.handle(slot) {
+            self.head.replay_exemplar(handle, exemplar);
+        }
+    }
+
+    /// Sets a series' metadata.
+    pub fn metadata(&mut self, slot: Slot, metadata: &Metadata) {
+        if let Some(handle) = self.handle(slot) {
+            self.head.replay_metadata(handle, metadata);
+        }
+    }
+
+    /// For what is not in the slab, which is given back.
+    fn handle(&mut self, slot: Slot) -> Option<SeriesHandle> {
+        let series_ref = self.slab.get(self.head, slot)?.series(slot)?.series_ref();
+        self.release();
+        Some(SeriesHandle { slot, series_ref })
     }
 
     /// Gives the slab that was touched last back.

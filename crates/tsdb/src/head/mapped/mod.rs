@@ -95,15 +95,20 @@ struct Current {
 }
 
 impl Mapped {
+    /// A folder of which nothing is known: [`Self::load`] must come before anything else.
+    pub fn new(files: Arc<dyn Files>, folder: &Path) -> Self {
+        Self { files, folder: folder.to_owned(), all: RwLock::default(), writer: Mutex::default(), writes_failed: AtomicU64::new(0) }
+    }
+
     /// Reads the folder, which need not exist; each good chunk is given to `visit`, in the order of the files. Nothing is changed yet.
     ///
     /// # Errors
     /// When the folder or a file cannot be read.
-    pub fn open(files: Arc<dyn Files>, folder: &Path, visit: impl FnMut(Found)) -> io::Result<Self> {
-        let scanned = scan::scan(&*files, folder, visit)?;
-        let writer = Writer { current: None, next: scanned.next, damage: scanned.damage, cut: false };
-        let folder = folder.to_owned();
-        Ok(Self { files, folder, all: RwLock::new(scanned.files), writer: Mutex::new(writer), writes_failed: AtomicU64::new(0) })
+    pub fn load(&self, visit: impl FnMut(Found)) -> io::Result<()> {
+        let scanned = scan::scan(&*self.files, &self.folder, visit)?;
+        *self.all.write().unwrap_or_else(PoisonError::into_inner) = scanned.files;
+        *self.lock() = Writer { current: None, next: scanned.next, damage: scanned.damage, cut: false };
+        Ok(())
     }
 
     /// What the start found damaged, until it is repaired.

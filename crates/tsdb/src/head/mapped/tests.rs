@@ -16,7 +16,8 @@ fn chunk(series: u64, time: i64, bytes: &[u8]) -> ToWrite<'_> {
 
 fn open(disk: &Disk) -> (Mapped, Vec<Found>) {
     let mut found = Vec::new();
-    let mapped = Mapped::open(Arc::new(disk.clone()), Path::new("/data/chunks_head"), |chunk| found.push(chunk)).unwrap();
+    let mapped = Mapped::new(Arc::new(disk.clone()), Path::new("/data/chunks_head"));
+    mapped.load(|chunk| found.push(chunk)).unwrap();
     (mapped, found)
 }
 

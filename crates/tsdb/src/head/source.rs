@@ -1,0 +1,320 @@
+//! What the head gives to compactions and snapshots: series in label order, with their chunks as they are.
+//!
+//! A source walks a list of slots that it sorted at its start and copies a few hundred series at a time, so it takes little memory and
+//! holds no lock between them. As long as it is there no slot is given to another series. It looks past isolation: whoever needs
+//! whole commits waits for those of the range before ([`Head::wait_for_commits`]), and no later ones reach it.
+
+use super::Head;
+use super::ooo::OooSamples;
+use super::select::Copied;
+use super::sequence::Sequence;
+use super::series::FullChunk;
+use super::slab::slab_number;
+use crate::chunk::{EncodeOptions, encode};
+use crate::compact::source::{SeriesSource, SourceError, SourceSeries};
+use crate::wal::{SegmentIndex, Wal};
+use model::Timestamp;
+use std::io;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use storage::{Interval, SeriesHandle, SeriesRef, Slot};
+
+/// Series that are copied at a time.
+const BATCH: usize = 256;
+/// Series that are ranked under one hold of the index's lock.
+const RANKED_AT_ONCE: usize = 8192;
+
+/// Series of the head in a range of time, in label order.
+pub struct HeadSource<'h> {
+    head: &'h Head,
+    symbols: Vec<String>,
+    /// In label order; of late chunks how many of each.
+    series: Vec<(SeriesHandle, u32)>,
+    range: Interval,
+    late: bool,
+    next: usize,
+    batch: Copied,
+    at: usize,
+    _hold: Hold<'h>,
+}
+
+/// Keeps slots from being given to other series.
+struct Hold<'h>(&'h Head);
+
+impl<'h> Hold<'h> {
+    fn new(head: &'h Head) -> Self {
+        head.garbage.holders.fetch_add(1, Ordering::AcqRel);
+        Self(head)
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.0.garbage.holders.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Head {
+    /// Samples in order of all series from `min_time` to `max_time`, both included.
+    pub fn source(&self, min_time: i64, max_time: i64) -> HeadSource<'_> {
+        self.rank_all();
+        let hold = Hold::new(self);
+        let index = self.read_index();
+        let mut slots: Vec<u32> = index.slots().iter().collect();
+        index.sort_by_labels(&mut slots);
+        let series = slots.into_iter().map(|slot| (index.handle(slot), 0)).collect();
+        let symbols = index.sorted_symbols();
+        drop(index);
+        self.source_with(symbols, series, min_time, max_time, false, hold)
+    }
+
+    /// Likewise of some series, those that are still there.
+    pub fn source_of(&self, handles: &[SeriesHandle], min_time: i64, max_time: i64) -> HeadSource<'_> {
+        let handles = handles.iter().map(|handle| (*handle, 0)).collect();
+        self.sorted_source(handles, min_time, max_time, false)
+    }
+
+    fn sorted_source(&self, mut handles: Vec<(SeriesHandle, u32)>, min_time: i64, max_time: i64, late: bool) -> HeadSource<'_> {
+        let hold = Hold::new(self);
+        let index = self.read_index();
+        handles.retain(|(handle, _)| index.slots().contains(handle.slot.0) && index.handle(handle.slot.0) == *handle);
+        handles.sort_unstable_by_key(|(handle, _)| handle.slot);
+        handles.dedup_by_key(|(handle, _)| handle.slot);
+        let mut slots: Vec<u32> = handles.iter().map(|(handle, _)| handle.slot.0).collect();
+        index.sort_by_labels(&mut slots);
+        let of_slot = |slot: u32| handles.binary_search_by_key(&slot, |(handle, _)| handle.slot.0).ok().map(|at| handles[at]);
+        let series: Vec<(SeriesHandle, u32)> = slots.into_iter().filter_map(of_slot).collect();
+        let mut symbols: Vec<String> = Vec::new();
+        for (handle, _) in &series {
+            symbols.extend(index.labels(handle.slot.0).iter().flat_map(|(name, value)| [name.to_owned(), value.to_owned()]));
+            // Now and then, so that what all series share is not there as often as there are series.
+            if symbols.len() >= 1 << 16 && symbols.len() >= symbols.capacity() - 64 {
+                symbols.sort_unstable();
+                symbols.dedup();
+            }
+        }
+        symbols.sort_unstable();
+        symbols.dedup();
+        drop(index);
+        self.source_with(symbols, series, min_time, max_time, late, hold)
+    }
+
+    fn source_with<'h>(
+        &'h self,
+        symbols: Vec<String>,
+        series: Vec<(SeriesHandle, u32)>,
+        min_time: i64,
+        max_time: i64,
+        late: bool,
+        hold: Hold<'h>,
+    ) -> HeadSource<'h> {
+        let range = Interval { start: Timestamp(min_time), end: Timestamp(max_time) };
+        HeadSource { head: self, symbols, series, range, late, next: 0, batch: Copied::default(), at: 0, _hold: hold }
+    }
+
+    /// Ranks all series, giving the lock of the index back now and then.
+    fn rank_all(&self) {
+        loop {
+            let index = self.read_index();
+            if !super::index::Index::is_worth_ranking(index.series_count())
+                || !index.extend_ranks(RANKED_AT_ONCE.max(index.series_count() / 8))
+            {
+                return;
+            }
+        }
+    }
+
+    /// Takes the out-of-order samples of now for a compaction; none if there are none. Their log gets a new segment: what is
+    /// inserted from now on lies there.
+    ///
+    /// # Errors
+    /// When the log cannot begin a segment.
+    pub fn take_out_of_order(&self, log: Option<&Wal>) -> io::Result<Option<Taken<'_>>> {
+        self.wait_for_commits();
+        if self.late_time_range().is_none() {
+            return Ok(None);
+        }
+        let segment = log.map(Wal::begin_segment).transpose()?;
+        // Whoever inserts has its records in the log's queue before the next one does: a sample that is inserted after this lies
+        // in the new segment.
+        let _in_order = self.inserting.lock().unwrap_or_else(PoisonError::into_inner);
+        let options = self.cutting().encode;
+        let mut taken = Taken { head: self, series: Vec::new(), range: (i64::MAX, i64::MIN), segment };
+        for number in 0.. {
+            let Some(mut slab) = self.slabs.lock_number(number) else { break };
+            let mut waiting: Vec<Slot> = Vec::new();
+            for (slot, series) in slab.all_mut(number).filter(|(_, series)| series.ooo().is_some()) {
+                let full = series.ooo_mut().cut();
+                if let Some(full) = full
+                    && !self.keep_full(series, &full, &options).1
+                {
+                    waiting.push(slot);
+                }
+                if let Some((min, max)) = series.ooo().and_then(|ooo| ooo.time_range()) {
+                    taken.range = (taken.range.0.min(min), taken.range.1.max(max));
+                    let chunks = series.ooo().map_or(0, |ooo| ooo.full().len()) as u32;
+                    taken.series.push((SeriesHandle { slot, series_ref: series.series_ref() }, chunks));
+                }
+            }
+            waiting.into_iter().for_each(|slot| slab.await_file(slot));
+        }
+        Ok((!taken.series.is_empty()).then_some(taken))
+    }
+
+    /// Drops what was taken, which is in blocks now, and its part of the log.
+    ///
+    /// # Errors
+    /// When segments of the log or files of chunks cannot be deleted; the samples are dropped nevertheless.
+    pub fn forget_out_of_order(&self, taken: Taken<'_>, log: Option<&Wal>) -> io::Result<()> {
+        let (mut min, mut max, mut dropped) = (i64::MAX, i64::MIN, 0);
+        let _in_order = self.inserting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken_series = taken.series.iter().peekable();
+        for number in 0.. {
+            let Some(mut slab) = self.slabs.lock_number(number) else { break };
+            while let Some((handle, chunks)) = taken_series.next_if(|(handle, _)| slab_number(handle.slot) == number) {
+                let Some(series) = slab.series_mut(handle.slot).filter(|series| series.series_ref() == handle.series_ref) else { continue };
+                let mut left = *chunks;
+                series.ooo_mut().retain(|_| {
+                    let keep = left == 0;
+                    left = left.saturating_sub(1);
+                    keep
+                });
+                dropped += u64::from(*chunks);
+                series.settle();
+            }
+            for (first, last) in slab.all(number).filter_map(|(_, series)| series.ooo()?.time_range()) {
+                (min, max) = (min.min(first), max.max(last));
+            }
+        }
+        self.times.late_min.store(min, Ordering::Release);
+        self.times.late_max.store(max, Ordering::Release);
+        self.counters.chunks_removed.fetch_add(dropped, Ordering::Relaxed);
+        drop(_in_order);
+        self.collect_garbage();
+        self.delete_files()?;
+        match (log, taken.segment) {
+            (Some(log), Some(segment)) => log.truncate_before(segment).map(drop),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Out-of-order samples that are being written to blocks. They stay in the head until they are forgotten.
+pub struct Taken<'h> {
+    head: &'h Head,
+    /// By slot, with the number of chunks: later ones come behind them.
+    series: Vec<(SeriesHandle, u32)>,
+    range: (i64, i64),
+    segment: Option<SegmentIndex>,
+}
+
+impl<'h> Taken<'h> {
+    /// Times of the first and the last sample.
+    pub fn range(&self) -> (i64, i64) {
+        self.range
+    }
+
+    /// The samples from `min_time` to `max_time`, both included.
+    pub fn source(&self, min_time: i64, max_time: i64) -> HeadSource<'h> {
+        self.head.sorted_source(self.series.clone(), min_time, max_time, true)
+    }
+}
+
+impl HeadSource<'_> {
+    /// Copies the next series; whether there are any.
+    fn refill(&mut self) -> bool {
+        self.at = 0;
+        while self.next < self.series.len() {
+            let from = self.next;
+            self.next = self.series.len().min(from + BATCH);
+            let series = &self.series[from..self.next];
+            self.batch = Copied::default();
+            for (handle, chunks) in series {
+                let Some(slab) = self.head.slabs.lock(handle.slot) else { continue };
+                if slab.series(handle.slot).is_none_or(|series| series.series_ref() != handle.series_ref) {
+                    continue;
+                }
+                if self.late {
+                    self.batch.copy_late(self.head, &slab, handle.slot.0, self.range, *chunks as usize);
+                } else {
+                    self.batch.copy_in_order(self.head, &slab, handle.slot.0, self.range);
+                }
+            }
+            if !self.batch.series.is_empty() {
+                let index = self.head.read_index();
+                for entry in &mut self.batch.series {
+                    entry.labels = index.labels(entry.slot);
+                }
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl SeriesSource for HeadSource<'_> {
+    fn symbols(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(self.symbols.iter().map(String::as_str))
+    }
+
+    fn next(&mut self, series: &mut SourceSeries) -> Result<bool, SourceError> {
+        series.clear();
+        if self.at == self.batch.series.len() && !self.refill() {
+            return Ok(false);
+        }
+        let entry = &self.batch.series[self.at];
+        self.at += 1;
+        series.set_labels(entry.labels.clone());
+        let pushed =
+            self.batch.each_in_order(entry, |min_time, max_time, encoding, bytes| series.push_chunk(min_time, max_time, encoding, bytes));
+        pushed.map_err(SourceError::new)?;
+        for part in entry.late() {
+            match &part.samples {
+                OooSamples::Full { chunk, .. } => {
+                    let pushed = self.batch.read(chunk, |encoding, bytes| series.push_chunk(part.min_time, part.max_time, encoding, bytes));
+                    pushed.map_err(SourceError::new)?;
+                }
+                OooSamples::Open(samples) => {
+                    for chunk in encode(samples, &EncodeOptions::default()) {
+                        series.push_chunk(chunk.min_time, chunk.max_time, chunk.encoding, &chunk.bytes);
+                    }
+                }
+            }
+        }
+        if let Some(deleted) = entry.deleted() {
+            series.set_deleted(deleted.clone());
+        }
+        Ok(true)
+    }
+}
+
+impl Copied {
+    fn copy_in_order(&mut self, head: &Head, slab: &super::slab::Slab, slot: u32, range: Interval) {
+        if self.copy(head, slab, slot, range, false, Sequence(u64::MAX))
+            && let Some(entry) = self.series.last_mut()
+        {
+            entry.drop_late();
+        }
+    }
+
+    fn copy_late(&mut self, head: &Head, slab: &super::slab::Slab, slot: u32, range: Interval, chunks: usize) {
+        let Some(series) = slab.series(Slot(slot)) else { return };
+        let Some(ooo) = series.ooo() else { return };
+        let full = ooo.full().iter().take(chunks).filter(|full| full.max_time >= range.start.0 && full.min_time <= range.end.0);
+        let late: Vec<(i64, i64, FullChunk)> = full.map(|full| (full.min_time, full.max_time, full.chunk.clone())).collect();
+        self.push_late(head, slot, late, series.deleted());
+    }
+}
+
+impl Head {
+    /// Refs of all series, ascending.
+    pub fn refs(&self) -> Vec<SeriesRef> {
+        let mut refs = Vec::new();
+        for number in 0.. {
+            let Some(slab) = self.slabs.lock_number(number) else { break };
+            refs.extend(slab.all(number).map(|(_, series)| series.series_ref()));
+        }
+        refs.sort_unstable();
+        refs
+    }
+}
