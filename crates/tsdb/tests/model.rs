@@ -13,10 +13,14 @@ mod run;
 use model::{Labels, MatchOp, Matcher, Timestamp};
 use proptest::prelude::*;
 use run::{Profile, Run};
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use storage::{Appender, Batch, Committed, Interval, Queryable, Row, RowSeries, RowValue, SelectHints};
-use tsdb::Head;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use storage::{Appender, Batch, Column, Committed, Interval, Queryable, Row, RowSeries, RowValue, SelectHints};
+use testkit::disk::Disk;
+use tsdb::{Db, Head, Options};
 
 const ALL: Interval = Interval { start: Timestamp::MIN, end: Timestamp::MAX };
 
@@ -53,6 +57,67 @@ fn on_a_disk_that_fails() {
 #[test]
 fn on_a_disk_that_lies() {
     runs("on_a_disk_that_lies", 200, Profile { faults: false, damage: true });
+}
+
+/// Each commit writes one sample to every series: a reader sees it in all of them or in none, also if it is late.
+#[test]
+fn readers_see_whole_commits() {
+    const SERIES: u32 = 24;
+    const COMMITS: i64 = 400;
+    const BASE: i64 = 1_000 * 3_600_000;
+    let mut options = Options::new("/data");
+    options.files = Arc::new(Disk::new());
+    options.no_lockfile = true;
+    options.background = false;
+    options.settings.out_of_order_window_ms = 3_600_000;
+    let db = Db::open(options).unwrap();
+    let commit = |number: i64, time: i64| {
+        let mut batch = Batch { labels: (0..u64::from(SERIES)).map(run::labels).collect(), ..Batch::default() };
+        let row = |at| Row {
+            series: RowSeries::Labels(at),
+            start: Timestamp(0),
+            timestamp: Timestamp(time),
+            value: RowValue::Float(number as f64),
+        };
+        batch.rows.extend((0..SERIES).map(row));
+        let mut result = Committed::default();
+        db.commit(&batch, &mut result).unwrap();
+        assert_eq!(result.refused, []);
+    };
+    commit(0, BASE);
+    let writing = AtomicUsize::new(if run::LATE { 3 } else { 1 });
+    std::thread::scope(|scope| {
+        // Commits in order, and from two writers late ones, each with a time of its own.
+        for writer in 0..writing.load(Ordering::Relaxed) as i64 {
+            let (commit, writing) = (&commit, &writing);
+            scope.spawn(move || {
+                for at in 1..=COMMITS {
+                    let number = writer * COMMITS + at;
+                    commit(number, if writer == 0 { BASE + at * 10 } else { BASE - number * 7 });
+                }
+                writing.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+        let (db, writing) = (&db, &writing);
+        for _ in 0..2 {
+            scope.spawn(move || {
+                let mut column = Column::default();
+                while writing.load(Ordering::Relaxed) > 0 {
+                    let mut seen: HashMap<u64, u32> = HashMap::new();
+                    for series in db.select(ALL, &[], &SelectHints::default()).unwrap().series {
+                        column.clear();
+                        series.decode(ALL, &mut column).unwrap();
+                        for value in &column.values {
+                            *seen.entry(*value as u64).or_default() += 1;
+                        }
+                    }
+                    for (number, count) in seen {
+                        assert_eq!(count, SERIES, "commit {number} is torn");
+                    }
+                }
+            });
+        }
+    });
 }
 
 proptest! {

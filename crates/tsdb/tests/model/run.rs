@@ -1,7 +1,8 @@
 //! One run: steps chosen by a seed, done to the database and to the naive store.
 
+use model::histogram::{ResetHint, Span};
 use model::value::STALE_NAN;
-use model::{Labels, MatchOp, Matcher, Timestamp};
+use model::{FloatHistogram, Histogram, Labels, MatchOp, Matcher, Timestamp};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{ErrorKind, Write as _};
@@ -27,6 +28,10 @@ pub struct Profile {
     /// At the end bits are flipped.
     pub damage: bool,
 }
+
+/// What the database can do so far.
+pub const LATE: bool = false;
+const HISTOGRAMS: bool = false;
 
 /// Numbers that follow from a seed (splitmix64).
 struct Random(u64);
@@ -101,6 +106,7 @@ pub struct Run {
     now: i64,
     pace: i64,
     series_count: u64,
+    out_of_order_window_ms: i64,
     story: Vec<String>,
 }
 
@@ -120,6 +126,7 @@ impl Run {
             now: random.within(-2 * HOUR, 500 * HOUR),
             pace: random.one_of(&[7 * SECOND, 60 * SECOND, 600 * SECOND]),
             series_count: random.one_of(&[1, 5, 40]),
+            out_of_order_window_ms: 0,
             story: vec![format!("durability {durability:?}")],
             random,
         }
@@ -228,6 +235,7 @@ impl Run {
         options.no_lockfile = true;
         options.background = false;
         options.sync_interval = std::time::Duration::from_secs(3600);
+        options.settings.out_of_order_window_ms = self.out_of_order_window_ms;
         options.wal.durability = self.durability;
         // Small segments, so that a replay goes through several.
         options.wal.segment_bytes_max = 64 << 10;
@@ -235,6 +243,11 @@ impl Run {
     }
 
     fn open(&mut self) -> Result<(), String> {
+        if LATE && self.random.once_in(2) {
+            self.out_of_order_window_ms = self.random.one_of(&[0, HOUR / 2, 6 * HOUR]);
+            self.store.set_out_of_order_window(self.out_of_order_window_ms);
+            self.tell(format!("out-of-order window {} ms", self.out_of_order_window_ms));
+        }
         if self.profile.faults && self.fault.is_none() && self.random.once_in(3) {
             self.begin_fault();
         }
@@ -270,7 +283,12 @@ impl Run {
                 self.store.killed();
                 self.store.sync();
             }
-            Err(_) if self.fault.is_some() => self.store.killed(),
+            Err(_) if self.fault.is_some() => {
+                // What a process wrote and did not sync, the system writes before long.
+                self.disk = self.disk.after_power_cut(Tear::Kept);
+                self.set_fault(None);
+                self.store.killed();
+            }
             Err(error) => return Err(format!("close: {error}")),
         }
         self.open_and_settle()
@@ -362,16 +380,75 @@ impl Run {
                     // Times lie close together, so that duplicates and late rows are common.
                     _ => self.now + self.random.within(-3, 12) * 10 * SECOND,
                 };
-                store::Row { labels: labels(series), time, sample: self.sample() }
+                store::Row { labels: labels(series), time, sample: self.sample(series) }
             })
             .collect()
     }
 
-    fn sample(&mut self) -> Sample {
-        match self.random.below(20) {
-            0 => Sample::Float(STALE_NAN),
-            1 => Sample::Float(f64::from_bits(self.random.next())),
+    /// The kind stays for a while, and is one in a batch: which of two kinds at one time wins depends on more than their order.
+    fn sample(&mut self, series: u64) -> Sample {
+        let phase = if HISTOGRAMS { (self.now / (10 * self.pace)).unsigned_abs() + series } else { 0 };
+        match (self.random.below(20), phase % 4) {
+            (0, _) => Sample::Float(STALE_NAN),
+            (_, 2) => Sample::Histogram(self.histogram()),
+            (_, 3) => Sample::FloatHistogram(self.float_histogram()),
+            (1, _) => Sample::Float(f64::from_bits(self.random.next())),
             _ => Sample::Float(self.random.below(3) as f64),
+        }
+    }
+
+    fn histogram(&mut self) -> Histogram {
+        let layout = self.layout();
+        let mut absolute =
+            |spans: &[Span]| -> Vec<i64> { (0..spans.iter().map(|span| span.len).sum()).map(|_| self.random.below(4) as i64).collect() };
+        let (positive, negative) = (absolute(&layout.positive_spans), absolute(&layout.negative_spans));
+        let deltas = |counts: &[i64]| counts.iter().scan(0, |before, count| Some(count - std::mem::replace(before, *count))).collect();
+        let zero_count = layout.zero_count as u64;
+        Histogram {
+            reset_hint: layout.reset_hint,
+            schema: layout.schema,
+            zero_threshold: layout.zero_threshold,
+            zero_count,
+            count: zero_count + positive.iter().chain(&negative).sum::<i64>() as u64,
+            sum: self.random.below(10) as f64 / 2.0,
+            positive_deltas: deltas(&positive),
+            negative_deltas: deltas(&negative),
+            positive_spans: layout.positive_spans,
+            negative_spans: layout.negative_spans,
+            custom_values: layout.custom_values,
+        }
+    }
+
+    fn float_histogram(&mut self) -> FloatHistogram {
+        let mut histogram = self.layout();
+        let mut counts = |spans: &[Span]| -> Vec<f64> {
+            (0..spans.iter().map(|span| span.len).sum()).map(|_| self.random.below(8) as f64 / 2.0).collect()
+        };
+        histogram.positive_counts = counts(&histogram.positive_spans);
+        histogram.negative_counts = counts(&histogram.negative_spans);
+        histogram.count = histogram.zero_count + histogram.positive_counts.iter().chain(&histogram.negative_counts).sum::<f64>();
+        histogram.sum = self.random.below(10) as f64 / 2.0;
+        histogram
+    }
+
+    /// Where buckets lie; few choices, so that some repeat, some grow and some end a chunk.
+    fn layout(&mut self) -> FloatHistogram {
+        let span = |offset, len| Span { offset, len };
+        let reset_hint = self.random.one_of(&[ResetHint::Unknown, ResetHint::Unknown, ResetHint::Unknown, ResetHint::Gauge]);
+        if self.random.once_in(6) {
+            let bounds: &[f64] = self.random.one_of(&[&[1.0, 2.5], &[1.0, 2.5, 5.0]]);
+            let positive_spans = [span(0, bounds.len() as u32 + 1)].into();
+            return FloatHistogram { reset_hint, schema: -53, positive_spans, custom_values: bounds.into(), ..FloatHistogram::default() };
+        }
+        let grown = self.random.once_in(3);
+        FloatHistogram {
+            reset_hint,
+            schema: self.random.one_of(&[1, 1, 1, 1, -4, 8]),
+            zero_threshold: self.random.one_of(&[0.001, 0.001, 0.001, 0.0]),
+            zero_count: self.random.below(3) as f64,
+            positive_spans: if grown { [span(-2, 3), span(1, 2), span(7, 1)].into() } else { [span(-1, 2), span(1, 1)].into() },
+            negative_spans: if grown { [span(3, 2)].into() } else { [].into() },
+            ..FloatHistogram::default()
         }
     }
 
@@ -430,12 +507,15 @@ impl Run {
             return Err(format!("dropped: {}, expected {dropped}", result.batch_dropped));
         }
         for (labels, handle) in batch.labels.iter().zip(&result.handles) {
-            if let Some(handle) = handle {
+            let Some(handle) = handle else { continue };
+            self.handles.insert(labels.clone(), *handle);
+            // One of a series that only refused rows named need not be in the log.
+            let stored = rows.iter().zip(&outcomes).any(|(row, outcome)| row.labels == *labels && *outcome == RowOutcome::Stored);
+            if stored && !dropped {
                 let owner = self.refs.entry(handle.series_ref).or_insert_with(|| labels.clone());
                 if owner != labels {
                     return Err(format!("{labels} has the ref {} of {owner}", handle.series_ref.0));
                 }
-                self.handles.insert(labels.clone(), *handle);
             }
         }
         if !dropped {
