@@ -198,17 +198,17 @@ impl Head {
     /// Frees what nobody can hold any more.
     fn collected(&self, removed: usize) -> Collected {
         let mut state = self.garbage();
-        let mut free = Limbo::default();
+        let mut reclaimed = false;
         for (upto, limbo) in std::mem::take(&mut state.limbo) {
             if self.garbage.holders.load(Ordering::Acquire) > 0 || self.sequencer.has_view_up_to(upto) {
                 state.limbo.push((upto, limbo));
             } else {
-                free.append(limbo);
+                // One at a time: whoever needs the index does not wait for all.
+                self.write_index().reclaim(limbo);
+                reclaimed = true;
             }
         }
-        if !free.is_empty() {
-            self.write_index().reclaim(free);
-        }
+        while reclaimed && self.write_index().compact() {}
         Collected { removed, in_limbo: state.limbo.iter().map(|(_, limbo)| limbo.slots().len()).sum() }
     }
 

@@ -27,8 +27,8 @@ use storage::{SeriesHandle, SeriesRef, Slot};
 
 /// Pairs of a page of lists; a longer list gets a page of its own.
 const PAGE_PAIRS: u32 = 1 << 15;
-/// Pages of lists that one call of [`Index::reclaim`] empties: about a millisecond.
-const COMPACTED: usize = 2;
+/// Pages of lists that one call of [`Index::compact`] empties: some milliseconds.
+const COMPACTED: usize = 8;
 
 /// The mark of a list's last pair.
 const LAST: u32 = PAIRS_MAX;
@@ -58,20 +58,9 @@ impl Limbo {
         &self.slots
     }
 
-    /// Adds those of another removal.
-    pub fn append(&mut self, other: Limbo) {
-        self.slots.extend(other.slots);
-    }
-
     /// Nothing was removed.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
-    }
-
-    /// Takes off at most `count` slots, to be reclaimed by themselves.
-    pub fn split(&mut self, count: usize) -> Limbo {
-        let rest = self.slots.len().saturating_sub(count);
-        Limbo { slots: self.slots.split_off(rest) }
     }
 }
 
@@ -255,15 +244,19 @@ impl Index {
             self.ranks.forget(slot);
             self.free.insert(slot);
         }
-        self.pairs.symbols.compact();
-        self.compact_lists();
     }
 
-    /// Moves the lists out of a few pages of which half is unused.
-    fn compact_lists(&mut self) {
+    /// Empties a few pages of memory of which half is unused; whether there was one. To be called until it says no when
+    /// series have been reclaimed; it takes some milliseconds, and the lock is best given back in between.
+    pub fn compact(&mut self) -> bool {
+        let symbols = self.pairs.symbols.compact();
+        self.compact_lists() || symbols
+    }
+
+    fn compact_lists(&mut self) -> bool {
         let sparse = self.lists.sparse(COMPACTED);
         if sparse.is_empty() {
-            return;
+            return false;
         }
         for slot in 0..self.rows.len() {
             let old = self.rows[slot].place;
@@ -273,6 +266,7 @@ impl Index {
                 self.lists.release(old / PAGE_PAIRS, list.len());
             }
         }
+        true
     }
 
     /// The labels of a slot that has a series or is in limbo.

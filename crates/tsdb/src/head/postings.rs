@@ -33,6 +33,8 @@ pub enum Postings {
 #[derive(Debug)]
 pub struct Large {
     set: RoaringBitmap,
+    /// How many slots: the bitmap would count its runs every time.
+    count: u64,
     /// Slots when its containers got their best form.
     fitted: u64,
 }
@@ -110,7 +112,7 @@ impl Postings {
             }
             Self::Bitmap(large) => {
                 large.remove(gone);
-                let left = large.set.len();
+                let left = large.count;
                 if left <= INLINE as u64 {
                     *self = Self::from_few(&large.set.iter().collect::<Vec<_>>());
                 } else if left < VECTOR_MIN as u64 / 2 {
@@ -129,7 +131,7 @@ impl Postings {
     /// How many slots.
     pub fn slot_count(&self) -> u64 {
         match self {
-            Self::Bitmap(large) => large.set.len(),
+            Self::Bitmap(large) => large.count,
             Self::Inline(len, _) => u64::from(*len),
             Self::Vector(slots) => slots.len() as u64,
         }
@@ -209,7 +211,7 @@ pub(super) enum Form<'a> {
 
 impl Large {
     fn from_sorted(slots: &[u32]) -> Self {
-        let mut large = Self { set: from_sorted(slots.iter().copied()), fitted: 0 };
+        let mut large = Self { set: from_sorted(slots.iter().copied()), count: slots.len() as u64, fitted: 0 };
         large.fit();
         large
     }
@@ -218,8 +220,11 @@ impl Large {
         let inserted = self.set.try_push(slot).is_ok() || self.set.insert(slot);
         // Series of a family lie side by side: runs often are the smallest form. Looking for them costs as much as the
         // list is long, so it is done when the list has grown by a quarter.
-        if inserted && self.set.len() > self.fitted + self.fitted / 4 {
-            self.fit();
+        if inserted {
+            self.count += 1;
+            if self.count > self.fitted + self.fitted / 4 {
+                self.fit();
+            }
         }
         inserted
     }
@@ -232,7 +237,8 @@ impl Large {
         } else {
             self.set -= from_sorted(gone.iter().copied());
         }
-        if self.set.len() < self.fitted / 2 {
+        self.count = self.set.len();
+        if self.count < self.fitted / 2 {
             self.fit();
         }
     }
@@ -240,7 +246,7 @@ impl Large {
     /// Gives each container its best form, and back what they have too much.
     fn fit(&mut self) {
         self.set.optimize();
-        self.fitted = self.set.len();
+        self.fitted = self.count;
         // A copy has no room to spare.
         self.set = self.set.clone();
     }
