@@ -23,7 +23,6 @@ pub enum Postings {
     /// A few; the first field is how many.
     Inline(u8, [u32; INLINE]),
     /// Some. Boxed, as there are many lists and most are inline.
-    #[expect(clippy::box_collection, reason = "a pointer instead of three words, for every label pair")]
     Vector(Box<Vec<u32>>),
     /// Many.
     Bitmap(Box<Large>),

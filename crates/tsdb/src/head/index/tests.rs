@@ -31,8 +31,7 @@ impl Twin {
         for (slot, (labels, series_ref)) in &self.alive {
             assert_eq!(index.find(labels), Some(SeriesHandle { slot: Slot(*slot), series_ref: *series_ref }));
         }
-        let in_limbo = self.limbo.iter().map(|(slot, labels)| (slot, labels));
-        for (slot, labels) in self.alive.iter().map(|(slot, (labels, _))| (slot, labels)).chain(in_limbo) {
+        for (slot, labels) in self.alive.iter().map(|(slot, (labels, _))| (slot, labels)).chain(&self.limbo) {
             assert_eq!(&index.labels(*slot), labels);
         }
         let found: Vec<u32> = index.matching(matchers).iter().collect();
