@@ -72,7 +72,7 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
 
     let listeners = listen(flags.list("web.listen-address")).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let db = Arc::new(open_store(flags)?);
+    let db = open_store(flags)?;
 
     let scrape = scrape::Manager::new(scrape::Options {
         appender: db.clone(),
@@ -238,7 +238,7 @@ fn receiver_options(flags: &Flags) -> Result<remote::Options, Refusal> {
     Ok(remote::Options { accepted, metadata: flags.feature("metadata-wal-records") })
 }
 
-fn open_store(flags: &Flags) -> Result<tsdb::Db, Refusal> {
+fn open_store(flags: &Flags) -> Result<Arc<tsdb::Db>, Refusal> {
     let mut options = tsdb::Options::new(flags.text("storage.tsdb.path"));
     options.wal.segment_bytes_max = flags.size("storage.tsdb.wal-segment-size");
     if !(10 << 20..=256 << 20).contains(&options.wal.segment_bytes_max) {
@@ -259,17 +259,16 @@ fn open_store(flags: &Flags) -> Result<tsdb::Db, Refusal> {
         tracing::error!(err = %format_args!("{error}{}", storage_hint(&error, flags.text("storage.tsdb.path"))), "Opening storage failed");
         Refusal::World
     })?;
-    tracing::warn!("samples stay in memory and in the log: blocks are not written yet, so the head grows without bound");
     Ok(db)
 }
 
 /// The next step, where the error itself does not name it.
 fn storage_hint(error: &tsdb::OpenError, dir: &str) -> String {
-    use tsdb::OpenError::{Foreign, Io, Lock, Locked, Segments, SeriesMissing};
+    use tsdb::OpenError::{Block, Io, Lock, Locked, Segments, SeriesMissing};
     match error {
         Locked => format!("; another server has {dir} open: stop it, or choose another --storage.tsdb.path"),
         Lock(_) | Io { .. } => format!("; give this user access to {dir}, or choose another --storage.tsdb.path"),
-        Foreign { .. } | SeriesMissing { .. } | Segments(_) => String::new(),
+        Block(_) | SeriesMissing { .. } | Segments(_) => String::new(),
     }
 }
 

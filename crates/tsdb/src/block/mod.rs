@@ -10,6 +10,7 @@
 
 mod chunks;
 mod cursor;
+mod deletion;
 mod index;
 mod matching;
 pub mod meta;

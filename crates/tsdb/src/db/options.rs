@@ -4,7 +4,7 @@ use crate::wal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use world::{Clock, Files};
+use world::{Clock, Files, Random};
 
 /// How a database is opened.
 #[derive(Clone)]
@@ -15,6 +15,8 @@ pub struct Options {
     pub files: Arc<dyn Files>,
     /// What time it is: for the times of compactions and the names of blocks.
     pub clock: Arc<dyn Clock>,
+    /// For the names of blocks.
+    pub random: Arc<dyn Random>,
     /// How the log is written.
     pub wal: wal::Options,
     /// How often the log is made durable.
@@ -84,6 +86,7 @@ impl Options {
             dir: dir.into(),
             files: Arc::new(world::RealFiles),
             clock: Arc::new(world::SystemClock),
+            random: Arc::new(world::SystemRandom),
             wal: wal::Options::default(),
             sync_interval: Duration::from_secs(1),
             no_lockfile: false,

@@ -17,6 +17,7 @@ pub mod repair;
 pub mod segment;
 mod writer;
 
+pub use checkpoint::CheckpointError;
 pub use compress::{Compression, RECORD_LEN_MAX};
 pub use segment::SegmentIndex;
 pub use writer::{Durability, Options, Records, Ticket, Wal};

@@ -10,6 +10,11 @@ use world::Files;
 pub struct SegmentIndex(pub u32);
 
 impl SegmentIndex {
+    /// The number that a file's name is, if it is one.
+    pub fn of(path: &Path) -> Option<Self> {
+        number(path.file_name()?.to_str()?)
+    }
+
     /// The segment's file in the log's folder.
     pub fn path(self, folder: &Path) -> PathBuf {
         folder.join(format!("{:08}", self.0))

@@ -1,0 +1,391 @@
+//! What a database does by itself: the head is written to blocks, the head and the log forget what is in them, blocks are
+//! merged, old ones deleted.
+//!
+//! A sample is always in the head or in an open block: the block is published and opened first, then the head lets go of its
+//! samples, then the log. Readers look at the head first and at the blocks after that; what moved meanwhile is seen
+//! twice, and merged.
+//!
+//! # Invariants
+//! - At most one compaction, deletion or snapshot is under way ([`Db::maintaining`]).
+//! - The log keeps all samples that are in no block, and the series record of every sample that it keeps.
+
+use super::blocks::facts;
+use super::options::Settings;
+use super::{Db, DbError, Logs};
+use crate::block::{Block, BlockError, Compaction, Meta};
+use crate::compact::run::{self, CompactError, Floats, Target};
+use crate::compact::source::{BlockSource, SeriesSource};
+use crate::compact::{Origin, plan};
+use crate::wal::record::TombstonesEncoder;
+use crate::wal::{CheckpointError, Records, SegmentIndex, checkpoint, segment};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use storage::{SeriesHandle, SeriesRef};
+use ulid::Ulid;
+
+/// What maintenance has done.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub compactions: AtomicU64,
+    pub compactions_failed: AtomicU64,
+    pub compaction_ms: AtomicU64,
+    pub head_truncations: AtomicU64,
+    pub head_truncations_failed: AtomicU64,
+    pub checkpoints: AtomicU64,
+    pub checkpoints_failed: AtomicU64,
+    pub log_truncations: AtomicU64,
+    pub log_truncations_failed: AtomicU64,
+    pub failures_in_a_row: AtomicU64,
+}
+
+/// What is remembered from one maintenance to the next.
+#[derive(Debug, Default)]
+pub(super) struct Maintenance {
+    /// The log was last truncated for samples before this time.
+    pub log_truncated_to: Option<i64>,
+    /// When the head was last written to a block, by the clock.
+    pub head_compacted_at: Option<i64>,
+    /// Refs of series that the head has no more, with the last segment that may hold samples of theirs: until it is gone the log
+    /// keeps their labels.
+    pub removed: HashMap<SeriesRef, SegmentIndex, FixedState>,
+}
+
+impl Maintenance {
+    fn remember_removed(&mut self, db: &Db) {
+        let Some(logs) = db.logs() else { return };
+        let segment = logs.wal.segment();
+        self.removed.extend(db.head.take_removed().into_iter().map(|series_ref| (series_ref, segment)));
+    }
+}
+
+/// Milliseconds before an expected compaction of the head within which stale series are not written out by themselves.
+const SOON_MS: i64 = 10 * 60 * 1000;
+
+impl Db {
+    /// Does whatever is due: writes a head that is long enough to a block, truncates head and log, compacts out-of-order
+    /// samples, merges blocks, deletes what is beyond retention. Without [`super::Options::background`] the owner calls it now and then.
+    ///
+    /// # Errors
+    /// What could not be done; doing it again later is harmless.
+    pub fn maintain(&self) -> Result<(), DbError> {
+        let mut maintenance = self.maintaining();
+        let done = self.maintain_now(&mut maintenance);
+        if let Err(error) = &done
+            && !matches!(error, DbError::Compact(CompactError::Cancelled))
+        {
+            self.counters.compactions_failed.fetch_add(1, Ordering::Relaxed);
+        }
+        done
+    }
+
+    fn maintain_now(&self, maintenance: &mut Maintenance) -> Result<(), DbError> {
+        self.reload()?;
+        let mut compacted_to = None;
+        while let Some((min_time, max_time)) = self.due() {
+            // Rows that were checked before the boundary moved are applied before the block is written.
+            self.head.wait_for_commits();
+            self.write_head_block(&self.options.dir, min_time, max_time)?;
+            self.reload()?;
+            self.truncate_head(maintenance, max_time)?;
+            maintenance.head_compacted_at = Some(self.options.clock.now_ms());
+            compacted_to = Some(max_time);
+        }
+        if let Some(max_time) = compacted_to {
+            self.truncate_log(maintenance, max_time)?;
+            self.compact_out_of_order()?;
+        }
+        self.compact_stale_series(maintenance)?;
+        self.compact_blocks()
+    }
+
+    /// The range of the head that is to become a block: once the head is half a block longer than one, its oldest.
+    fn due(&self) -> Option<(i64, i64)> {
+        let (min_time, max_time) = self.head.time_range()?;
+        let width = self.options.min_block_ms;
+        let long_enough = max_time.saturating_sub(min_time) > width / 2 * 3;
+        long_enough.then(|| (min_time, range_end(min_time, width)))
+    }
+
+    /// Waits for what is under way, and keeps others from beginning.
+    pub(super) fn maintaining(&self) -> MutexGuard<'_, Maintenance> {
+        self.maintenance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings the set of blocks in line with the directory.
+    pub(super) fn reload(&self) -> Result<(), DbError> {
+        let retention = self.settings().retention;
+        Ok(self.blocks.reload(&retention, self.log_bytes() + self.head.stats().chunk_file_bytes)?)
+    }
+
+    /// Writes what the head holds from `min_time` to before `max_time` to a block in `folder`.
+    pub(super) fn write_head_block(&self, folder: &Path, min_time: i64, max_time: i64) -> Result<Option<Meta>, DbError> {
+        let source = self.head.source(min_time, max_time.saturating_sub(1));
+        let ulid = self.new_ulid();
+        let floats = Floats::Pack(self.settings().float_encoding);
+        self.write_block(folder, &mut [Box::new(source)], (min_time, max_time), run::of_head(ulid, Origin::default()), ulid, floats)
+    }
+
+    fn truncate_head(&self, maintenance: &mut Maintenance, max_time: i64) -> Result<(), DbError> {
+        self.counters.head_truncations.fetch_add(1, Ordering::Relaxed);
+        let started = Instant::now();
+        let truncated = self.head.truncate(max_time);
+        maintenance.remember_removed(self);
+        let collected = truncated.map_err(|error| {
+            self.counters.head_truncations_failed.fetch_add(1, Ordering::Relaxed);
+            DbError::Io { action: "truncate head chunks", error }
+        })?;
+        tracing::info!(component = "tsdb", series_removed = collected.removed, duration = ?started.elapsed(), "Head GC completed");
+        Ok(())
+    }
+
+    /// Writes all samples that came out of order to blocks of the smallest range, and lets go of them and of their log.
+    fn compact_out_of_order(&self) -> Result<(), DbError> {
+        let wbl = self.logs().and_then(|logs| logs.wbl);
+        let io = |error| DbError::Io { action: "truncate WBL", error };
+        let Some(taken) = self.head.take_out_of_order(wbl.as_deref()).map_err(io)? else { return Ok(()) };
+        let (first, last) = taken.range();
+        let width = self.options.min_block_ms;
+        let mut min_time = range_end(first, width) - width;
+        while min_time <= last {
+            let max_time = min_time.saturating_add(width);
+            let ulid = self.new_ulid();
+            let origin = Origin { out_of_order: true, ..Origin::default() };
+            let floats = Floats::Pack(self.settings().float_encoding);
+            let source = taken.source(min_time, max_time - 1);
+            self.write_block(&self.options.dir, &mut [Box::new(source)], (min_time, max_time), run::of_head(ulid, origin), ulid, floats)?;
+            min_time = max_time;
+        }
+        self.reload()?;
+        self.head.forget_out_of_order(taken, wbl.as_deref()).map_err(io)
+    }
+
+    /// Writes series that get no samples any more to a block, once they are many, so that churn gives its memory back.
+    fn compact_stale_series(&self, maintenance: &mut Maintenance) -> Result<(), DbError> {
+        let Settings { stale_series_threshold, float_encoding, .. } = self.settings();
+        let stats = self.head.stats();
+        let share = stats.stale_series_count as f64 / stats.series_count.max(1) as f64;
+        if stale_series_threshold <= 0.0 || stats.series_count == 0 || share < stale_series_threshold {
+            return Ok(());
+        }
+        let now = self.options.clock.now_ms();
+        if maintenance.head_compacted_at.is_some_and(|at| now + SOON_MS > at + self.options.min_block_ms) {
+            return Ok(());
+        }
+        tracing::info!(component = "tsdb", "Starting stale series compaction");
+        let Some((first, last)) = self.head.time_range() else { return Ok(()) };
+        let stale = self.head.stale_series(last);
+        let width = self.options.min_block_ms;
+        let mut min_time = range_end(first, width) - width;
+        while min_time <= last {
+            let max_time = min_time.saturating_add(width);
+            let source = self.head.source_of(&stale, min_time, max_time - 1);
+            let ulid = self.new_ulid();
+            let origin = Origin { stale_series: true, ..Origin::default() };
+            let compaction = run::of_head(ulid, origin);
+            self.write_block(
+                &self.options.dir,
+                &mut [Box::new(source)],
+                (min_time, max_time),
+                compaction,
+                ulid,
+                Floats::Pack(float_encoding),
+            )?;
+            min_time = max_time;
+        }
+        self.reload()?;
+        let removed = self.head.remove_stale(&stale, last);
+        maintenance.remember_removed(self);
+        self.log_removal(&removed)?;
+        tracing::info!(component = "tsdb", num_series = removed.len(), "Ending stale series compaction");
+        Ok(())
+    }
+
+    /// Tells the log that series are gone though it holds samples of theirs: their whole time is deleted.
+    fn log_removal(&self, removed: &[SeriesHandle]) -> Result<(), DbError> {
+        let Some(logs) = self.logs().filter(|_| !removed.is_empty()) else { return Ok(()) };
+        let mut records = Records::new();
+        records.add(|bytes| {
+            let mut encoder = TombstonesEncoder::start(bytes);
+            for handle in removed {
+                encoder.push(handle.series_ref, i64::MIN, i64::MAX);
+            }
+        });
+        logs.wal.log(&records).map_err(|error| DbError::Io { action: "write to WAL", error })
+    }
+
+    /// Merges blocks as long as there is a plan to, and no head that is more urgent.
+    fn compact_blocks(&self) -> Result<(), DbError> {
+        let ranges = plan::ranges(self.options.min_block_ms, self.options.max_block_ms);
+        loop {
+            if self.due().is_some() {
+                tracing::warn!(component = "tsdb", "aborting block compactions to persist the head block");
+                return Ok(());
+            }
+            let open = self.blocks.open();
+            let mut candidates: Vec<_> = open.iter().map(facts).collect();
+            if let Some(path) = &self.options.delay_compact_file {
+                plan::without_pending_uploads(&mut candidates, &uploaded(&*self.options.files, path));
+            }
+            let planned = plan::plan(&candidates, &ranges);
+            let chosen: Vec<&Block> = planned.iter().filter_map(|ulid| open.iter().find(|block| block.meta().ulid == *ulid)).collect();
+            if chosen.is_empty() {
+                return Ok(());
+            }
+            self.merge(&chosen)?;
+            self.reload()?;
+        }
+    }
+
+    /// Replaces blocks by one. If nothing is left of them they are marked as deletable, which the next reload heeds.
+    fn merge(&self, blocks: &[&Block]) -> Result<(), DbError> {
+        let metas: Vec<_> = blocks.iter().map(|block| block.meta()).collect();
+        let metas: Vec<&Meta> = metas.iter().map(|meta| &**meta).collect();
+        let mut sources = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            sources.push(Box::new(BlockSource::open(block)?) as Box<dyn SeriesSource>);
+        }
+        let range = (metas.iter().map(|meta| meta.min_time).min().unwrap_or(0), metas.iter().map(|meta| meta.max_time).max().unwrap_or(0));
+        let floats = Floats::Keep(self.settings().float_encoding);
+        let written = self.write_block(&self.options.dir, &mut sources, range, run::of_blocks(&metas), self.new_ulid(), floats);
+        match written {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => {
+                for block in blocks {
+                    block.update_meta(|meta| meta.compaction.deletable = true)?;
+                }
+                Ok(())
+            }
+            Err(error @ (DbError::Compact(CompactError::Cancelled) | DbError::Block(BlockError::Io { .. }))) => Err(error),
+            Err(error) => {
+                // Trying again would fail again, and keep every other compaction waiting.
+                for block in blocks {
+                    block.update_meta(|meta| meta.compaction.failed = true)?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Rewrites every block that has tombstones without what they delete.
+    ///
+    /// # Errors
+    /// What could not be rewritten; the blocks before it have been.
+    pub fn clean_tombstones(&self) -> Result<(), DbError> {
+        let _one_at_a_time = self.maintaining();
+        for block in self.blocks.open().iter().filter(|block| block.meta().stats.tombstones > 0) {
+            let meta = block.meta();
+            let mut source: [Box<dyn SeriesSource>; 1] = [Box::new(BlockSource::open(block)?)];
+            let ulid = self.new_ulid();
+            let floats = Floats::Keep(self.settings().float_encoding);
+            let range = (meta.min_time, meta.max_time);
+            if self.write_block(&self.options.dir, &mut source, range, run::of_block(ulid, &meta), ulid, floats)?.is_none() {
+                block.update_meta(|meta| meta.compaction.deletable = true)?;
+            }
+        }
+        self.reload()
+    }
+
+    fn write_block(
+        &self,
+        folder: &Path,
+        sources: &mut [Box<dyn SeriesSource + '_>],
+        (min_time, max_time): (i64, i64),
+        compaction: Compaction,
+        ulid: Ulid,
+        floats: Floats,
+    ) -> Result<Option<Meta>, DbError> {
+        let started = Instant::now();
+        let target = Target { ulid, min_time, max_time, segment_bytes_max: self.options.chunk_segment_bytes_max, compaction, floats };
+        let meta = run::run(&self.options.files, folder, sources, target, &self.stopping)?;
+        self.counters.compactions.fetch_add(1, Ordering::Relaxed);
+        self.counters.compaction_ms.fetch_add(started.elapsed().as_millis() as u64, Ordering::Relaxed);
+        if let Some(meta) = &meta {
+            tracing::info!(component = "tsdb", mint = min_time, maxt = max_time, ulid = %meta.ulid, duration = ?started.elapsed(), "write block");
+        }
+        Ok(meta)
+    }
+
+    fn new_ulid(&self) -> Ulid {
+        let now = u64::try_from(self.options.clock.now_ms()).unwrap_or(0);
+        Ulid::from_parts(now, u128::from(self.options.random.next()) << 64 | u128::from(self.options.random.next()))
+    }
+}
+
+/// Blocks that have been uploaded; none while the file cannot be read.
+fn uploaded(files: &dyn world::Files, path: &Path) -> std::collections::HashSet<String> {
+    let read = files.read(path).map_err(|error| error.to_string());
+    read.and_then(|bytes| plan::parse_uploaded(&bytes).map_err(|error| error.to_string())).unwrap_or_else(|error| {
+        tracing::warn!(component = "tsdb", file = %path.display(), err = error, "cannot read the file of uploaded blocks: level 1 blocks are not compacted");
+        Default::default()
+    })
+}
+
+/// The end of the range that a time lies in, as Prometheus computes it (its division truncates).
+pub(super) fn range_end(time: i64, width: i64) -> i64 {
+    (time / width).saturating_mul(width).saturating_add(width)
+}
+
+impl Db {
+    /// Replaces the older part of the log by a checkpoint of what in it is not yet in a block, by Prometheus's rules.
+    fn truncate_log(&self, maintenance: &mut Maintenance, min_time: i64) -> Result<(), DbError> {
+        let Some(Logs { wal, .. }) = self.logs() else { return Ok(()) };
+        if maintenance.log_truncated_to.is_some_and(|to| min_time <= to) {
+            return Ok(());
+        }
+        maintenance.log_truncated_to = Some(min_time);
+        // A server that gets little would else keep one segment for ever.
+        wal.begin_segment().map_err(|error| DbError::Io { action: "next segment", error })?;
+        let layout = segment::list(&*self.options.files, &self.options.dir.join("wal")).map_err(CheckpointError::List)?;
+        let Some(last) = checkpoint::due(&layout) else { return Ok(()) };
+        self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+        let started = Instant::now();
+        let alive = self.head.refs();
+        let removed = &maintenance.removed;
+        let keep = |series_ref| alive.binary_search(&series_ref).is_ok() || removed.get(&series_ref).is_some_and(|segment| *segment > last);
+        let written = wal.checkpoint(&checkpoint::Request { last, min_time }, keep);
+        written.map_err(|error| {
+            self.counters.checkpoints_failed.fetch_add(1, Ordering::Relaxed);
+            DbError::Checkpoint(error)
+        })?;
+        maintenance.removed.retain(|_, segment| *segment > last);
+        // What is left over is ignored beside the new checkpoint, and the next one takes it away.
+        let folder = self.options.dir.join("wal");
+        let deleted = wal.truncate_before(SegmentIndex(last.0 + 1)).map_err(|error| error.to_string());
+        let deleted =
+            deleted.and_then(|_| checkpoint::delete_before(&*self.options.files, &folder, last).map_err(|error| error.to_string()));
+        if let Err(error) = deleted {
+            self.counters.log_truncations_failed.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(component = "tsdb", err = error, "truncating segments failed");
+        }
+        self.counters.log_truncations.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(component = "tsdb", last = last.0, duration = ?started.elapsed(), "WAL checkpoint complete");
+        Ok(())
+    }
+}
+
+/// Between two looks at whether something is due.
+pub(super) const MAINTENANCE_PAUSE: Duration = Duration::from_secs(15);
+/// The longest pause after failures.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+impl Db {
+    /// One round of the thread that maintains; after a failure it soon tries again, and less soon each time.
+    pub(super) fn maintain_by_itself(&self) -> Duration {
+        match self.maintain() {
+            Ok(()) => {
+                self.counters.failures_in_a_row.store(0, Ordering::Relaxed);
+                MAINTENANCE_PAUSE
+            }
+            Err(DbError::Compact(CompactError::Cancelled)) => MAINTENANCE_PAUSE,
+            Err(error) => {
+                tracing::error!(component = "tsdb", err = %error, "compaction failed");
+                let failures = self.counters.failures_in_a_row.fetch_add(1, Ordering::Relaxed);
+                Duration::from_secs(1 << failures.min(6)).min(BACKOFF_MAX)
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Reading: the head and the blocks as one.
+//!
+//! The head is asked first and the set of blocks taken after that: what a compaction moves in between is in both, and
+//! merging leaves it once. The other way round it could be in neither.
+
+use super::Db;
+use crate::block::Block;
+use crate::merge::{merge_names, merge_selections};
+use model::Matcher;
+use storage::{Interval, Names, Queryable, SelectError, SelectHints, Selection};
+
+impl Db {
+    /// What of the blocks may have samples in a range of time.
+    pub(super) fn blocks_in(&self, range: Interval) -> Vec<Block> {
+        let open = self.blocks.open();
+        let overlaps = |block: &&Block| {
+            let meta = block.meta();
+            meta.min_time <= range.end.0 && range.start.0 < meta.max_time
+        };
+        open.iter().filter(overlaps).cloned().collect()
+    }
+
+    fn names(&self, range: Interval, ask: impl Fn(&dyn Queryable) -> Result<Names, SelectError>) -> Result<Names, SelectError> {
+        self.ready()?;
+        let head = ask(&self.head)?;
+        let mut all = vec![head];
+        for block in self.blocks_in(range) {
+            all.push(ask(&block)?);
+        }
+        Ok(merge_names(all))
+    }
+}
+
+impl Queryable for Db {
+    fn select(&self, range: Interval, matchers: &[Matcher], hints: &SelectHints) -> Result<Selection, SelectError> {
+        self.ready()?;
+        let head = self.head.select(range, matchers, hints)?;
+        let blocks = self.blocks_in(range);
+        if blocks.is_empty() {
+            return Ok(head);
+        }
+        // In this order, which says whose sample stays where two have one time (as in Prometheus).
+        let mut all = Vec::with_capacity(blocks.len() + 1);
+        all.push(head);
+        for block in blocks {
+            all.push(block.select(range, matchers, hints)?);
+        }
+        Ok(merge_selections(all, hints.sorted, hints.limit))
+    }
+
+    fn label_names(&self, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Names, SelectError> {
+        self.names(range, |source| source.label_names(range, matcher_sets))
+    }
+
+    fn label_values(&self, name: &str, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Names, SelectError> {
+        self.names(range, |source| source.label_values(name, range, matcher_sets))
+    }
+}
