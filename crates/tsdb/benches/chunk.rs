@@ -2,17 +2,148 @@
 //!
 //! Shapes: `constant` (an `up`), `counter` (whole numbers that grow by a few), `gauge` (51 random bits a value), each at an
 //! exact interval of 15 s; `jitter` is `counter` with times off by some milliseconds.
+//! Then what blocks hold: two hours of a fleet's mixture of series (the shares of benches/race: counters of many paces, gauges,
+//! ratios, classic histograms, a quarter of all idle) as head chunks of 120 samples, and re-encoded for a block.
+//!
 //! Command: `cargo bench -p tsdb --bench chunk`. Figures are medians of five runs.
 
 use std::hint::black_box;
 use std::time::Instant;
 
+use tsdb::chunk::block::BlockEncoder;
 use tsdb::chunk::xor::{XorAppender, decode};
 
 const CHUNKS: usize = 2_000;
 const SAMPLES: usize = 120;
 
 fn main() {
+    shapes();
+    for jitter in [0, 20] {
+        blocks(jitter);
+    }
+}
+
+/// Series of the mixture, in thousandths: how many, the kind (0 constant, 1 counter, 2 gauge, 3 bucket of a histogram), the
+/// greatest power of ten of its pace or its spread, what ticks are divided by, and a gauge's start.
+const MIXTURE: [(usize, u8, f64, f64, f64); 14] = [
+    (60, 1, 3.0, 100.0, 0.0),
+    (40, 1, 7.0, 1.0, 0.0),
+    (20, 1, 4.0, 1000.0, 0.0),
+    (80, 1, 10.0, 1e9, 0.0),
+    (120, 1, 6.0, 1.0, 0.0),
+    (40, 1, 5.0, 1.0, 0.0),
+    (140, 1, 3.0, 1.0, 0.0),
+    (10, 2, 20.0, 100.0, 150.0),
+    (100, 2, 64.0, 1.0 / 4096.0, 65536.0),
+    (20, 2, 8.0, 10.0, 450.0),
+    (20, 0, 0.0, 1.0, 1.0),
+    (40, 2, (1u64 << 47) as f64, (1u64 << 52) as f64, (1u64 << 51) as f64),
+    (250, 3, 0.0, 1.0, 0.0),
+    (60, 2, (1u64 << 47) as f64, (1u64 << 52) as f64, (1u64 << 51) as f64),
+];
+
+fn mixture(jitter: u64) -> Vec<(Vec<i64>, Vec<f64>)> {
+    const LENGTH: usize = 480;
+    let mut random = 0x9e37_79b9_7f4a_7c15u64;
+    let mut unit = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random >> 11) as f64 / (1u64 << 53) as f64
+    };
+    let mut series = Vec::new();
+    for (share, kind, reach, scale, start) in MIXTURE {
+        for _ in 0..share * 4 {
+            let idle = unit() < 0.25 || kind == 0;
+            let pace = match kind {
+                1 => 10f64.powf(unit() * reach),
+                3 => 1.0 + (unit() * 20.0).floor(),
+                _ => reach,
+            };
+            // A bucket sees the share of observations that are below its bound.
+            let below = unit();
+            let mut ticks = match kind {
+                0 => start,
+                2 => (start * (0.5 + unit())).floor(),
+                _ => (pace * unit() * 1e4).floor(),
+            };
+            let mut times = Vec::with_capacity(LENGTH);
+            let mut values = Vec::with_capacity(LENGTH);
+            for i in 0..LENGTH {
+                let late = if jitter > 0 { (unit() * jitter as f64) as i64 } else { 0 };
+                times.push(1_700_000_000_000 + i as i64 * 15_000 + late);
+                values.push(ticks / scale);
+                match kind {
+                    _ if idle => {}
+                    2 => {
+                        let moved = ticks + (unit() * 2.0 * pace - pace).round();
+                        if moved >= 0.0 && moved < 2.0 * start {
+                            ticks = moved;
+                        }
+                    }
+                    3 => ticks += if unit() < below { (unit() * (pace + 1.0)).floor() } else { 0.0 },
+                    _ => ticks += (unit() * (pace + 1.0)).floor(),
+                }
+            }
+            series.push((times, values));
+        }
+    }
+    series
+}
+
+fn blocks(jitter: u64) {
+    let series = mixture(jitter);
+    let samples: usize = series.iter().map(|(times, _)| times.len()).sum();
+    let mut head: Vec<Vec<Vec<u8>>> = Vec::new();
+    for (times, values) in &series {
+        let chunk = |(times, values): (&[i64], &[f64])| {
+            let mut bytes = Vec::new();
+            let mut appender = XorAppender::start(&mut bytes);
+            for (time, value) in times.iter().zip(values) {
+                appender.append(&mut bytes, *time, *value);
+            }
+            bytes
+        };
+        head.push(times.chunks(SAMPLES).zip(values.chunks(SAMPLES)).map(chunk).collect());
+    }
+    // Every chunk has an entry of about this size in the index, and length, encoding and checksum beside it.
+    const ENTRY: usize = 5 + 7;
+    let before: usize = head.iter().flatten().map(|bytes| bytes.len()).sum();
+    let chunks_before: usize = head.iter().map(Vec::len).sum();
+    let mut encoder = BlockEncoder::new();
+    let (mut times, mut values) = (Vec::new(), Vec::new());
+    for xor2 in [false, true] {
+        let (mut bytes_after, mut chunks_after) = (0, 0);
+        let nanoseconds = median_ns(|| {
+            (bytes_after, chunks_after) = (0, 0);
+            for chunks in &head {
+                times.clear();
+                values.clear();
+                for bytes in chunks {
+                    decode(bytes, i64::MIN..=i64::MAX, &mut times, &mut values).expect("we encoded it");
+                }
+                let each = |_, _, bytes: &[u8]| {
+                    bytes_after += bytes.len();
+                    chunks_after += 1;
+                };
+                if xor2 { encoder.xor2(&[], &times, &values, each) } else { encoder.xor(&times, &values, each) }
+            }
+        });
+        let per_sample = |bytes: usize, chunks: usize| {
+            let samples = samples as f64;
+            format!("{:.3} B/sample ({:.3} with entries)", bytes as f64 / samples, (bytes + chunks * ENTRY) as f64 / samples)
+        };
+        println!(
+            "jitter {jitter:2} ms: head {}, block {} {}, re-encoded {:.1} M samples/s",
+            per_sample(before, chunks_before),
+            if xor2 { "XOR2" } else { "XOR" },
+            per_sample(bytes_after, chunks_after),
+            1e3 * samples as f64 / nanoseconds
+        );
+    }
+}
+
+fn shapes() {
     for (shape, value_step, jitter) in [("constant", 0, 0), ("counter", 1, 0), ("gauge", 2, 0), ("jitter", 1, 20)] {
         let mut random = 0x9e37_79b9_7f4a_7c15u64;
         let mut next = move || {

@@ -4,6 +4,7 @@
 //! pays ([`super::windows`]).
 
 use super::bits::{Window, is_stale, varbit_len};
+use super::starts::FIRST_CHANGE_MAX;
 use super::windows::Windows;
 use super::xor::XorAppender;
 use super::xor2::Xor2Appender;
@@ -133,7 +134,11 @@ impl BlockEncoder {
                 } else {
                     other_bits += if is_stale(bits) { 5 } else { 1 };
                 }
-                if next_start != start || start_difference.is_some() || i == 127 {
+                // From there on every sample would have a number for its start, however constant that is.
+                if start_difference.is_none() && next_start == start && i == usize::from(FIRST_CHANGE_MAX) {
+                    break;
+                }
+                if next_start != start || start_difference.is_some() {
                     let difference = time.wrapping_sub(next_start);
                     let number = difference.wrapping_sub(start_difference.unwrap_or(0));
                     other_bits += varbit_len(number);

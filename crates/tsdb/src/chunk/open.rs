@@ -65,14 +65,15 @@ impl OpenChunk {
 
     /// Appends a sample, later than all before, if the chunk can hold it; histograms with new buckets may re-encode all of it.
     ///
-    /// A start timestamp that the encoding has no place for is dropped.
+    /// A start timestamp that the encoding has no place for is dropped. An XOR2 chunk whose starts never change takes 127
+    /// samples: with one more each would have a number for its start, of some 24 bits.
     pub fn append(&mut self, sample: &Sample) -> Appended {
         match (&mut self.0, &sample.value) {
             (Kind::Xor { appender, bytes }, Value::Float(value)) if appender.sample_count() < u16::MAX => {
                 appender.append(bytes, sample.time, *value);
                 Appended::Same
             }
-            (Kind::Xor2(appender), Value::Float(value)) if appender.sample_count() < u16::MAX => {
+            (Kind::Xor2(appender), Value::Float(value)) if appender.has_room(sample.start) => {
                 appender.append(sample.start, sample.time, *value);
                 Appended::Same
             }
@@ -282,3 +283,7 @@ fn whole<H: Shape>(histogram: &H) -> Cow<'_, H> {
     }
     whole
 }
+
+#[cfg(test)]
+#[path = "open_tests.rs"]
+mod tests;

@@ -7,7 +7,7 @@
 use super::bits::{Reader, Writer};
 
 /// The last sample that the header can name.
-const FIRST_CHANGE_MAX: u16 = 0x7f;
+pub(super) const FIRST_CHANGE_MAX: u16 = 0x7f;
 /// Bit of the header: the first sample has a start.
 const FIRST_KNOWN: u8 = 0x80;
 
@@ -32,6 +32,11 @@ impl Starts {
 
     fn first_change(self) -> u16 {
         u16::from(self.header & !FIRST_KNOWN)
+    }
+
+    /// Whether the `index`th sample, with this start, would make all later ones have a number although nothing has changed.
+    pub(super) fn costs_for_nothing(self, index: u16, start: i64) -> bool {
+        index == FIRST_CHANGE_MAX && self.first_change() == 0 && start == self.last
     }
 
     /// Writes the start of the `index`th sample behind the rest of it; the header has changed afterwards.

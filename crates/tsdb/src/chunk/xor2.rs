@@ -131,6 +131,11 @@ impl Xor2Appender {
         writer.bytes[..HEADER_LEN].copy_from_slice(&[high, low, progress.starts.header]);
     }
 
+    /// Whether a sample with this start fits without making all later ones longer for nothing.
+    pub(super) fn has_room(&self, start: i64) -> bool {
+        self.progress.count < u16::MAX && !self.progress.starts.costs_for_nothing(self.progress.count, start)
+    }
+
     /// Whether a value would need a window.
     pub(super) fn changes(&self, value: f64) -> bool {
         value.to_bits() != self.progress.base_bits && !is_stale(value.to_bits())
