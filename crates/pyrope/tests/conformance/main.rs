@@ -16,6 +16,7 @@ mod remote_write;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
+mod tsdb;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ const RUNNERS: &[(&str, Runner)] = &[
     ("promqltest", promql_scripts::run),
     ("relabel", relabel::run),
     ("remote_write", remote_write::run),
+    ("tsdb", tsdb::run),
 ];
 
 fn main() -> ExitCode {
