@@ -6,8 +6,8 @@ use model::Labels;
 use relabel::{Rule, RuleSpec};
 
 use crate::types::{
-    Alerting, Authorization, BasicAuth, Config, EscapingScheme, Global, HttpClientSettings, ScrapeConfig, ScrapeProtocol, Secret,
-    StaticGroup, Storage, TlsSettings, TlsVersion, ValidationScheme,
+    Alerting, Authorization, BasicAuth, Config, EscapingScheme, Global, HttpClientSettings, Retention, ScrapeConfig, ScrapeProtocol,
+    Secret, StaticGroup, Storage, TlsSettings, TlsVersion, ValidationScheme,
 };
 use crate::value::{Record, Value};
 
@@ -56,12 +56,16 @@ fn global(record: &Record) -> Global {
 
 fn storage(record: &Record) -> Storage {
     let tsdb = record.record("tsdb");
-    let retention = tsdb.and_then(|tsdb| tsdb.record("retention"));
+    let retention = tsdb.and_then(|tsdb| tsdb.record("retention")).filter(|retention| retention.line > 0);
     Storage {
         out_of_order_time_window: tsdb.map(|tsdb| tsdb.duration("out_of_order_time_window")).unwrap_or_default(),
-        retention_time: retention.map(|retention| retention.duration("time")).unwrap_or_default(),
-        retention_size: retention.map_or(0, |retention| retention.int("size").unsigned_abs()),
-        retention_percentage: retention.map_or(0.0, |retention| retention.float("percentage")),
+        retention: retention.map(|retention| Retention {
+            time: retention.duration("time"),
+            size: retention.int("size").unsigned_abs(),
+            percentage: retention.float("percentage"),
+        }),
+        float_encoding: tsdb.and_then(|tsdb| tsdb.record("chunk_encoding")).map_or("", |encoding| encoding.str("floats")).to_owned(),
+        stale_series_compaction_threshold: tsdb.map_or(0.0, |tsdb| tsdb.float("stale_series_compaction_threshold")),
         exemplars_max: match record.record("exemplars") {
             Some(exemplars) => exemplars.int("max_exemplars"),
             None => 100_000,

@@ -30,7 +30,7 @@ mod value;
 
 pub use load::{Error, Mode, load, load_as, parse};
 pub use types::{
-    Alerting, Authorization, BasicAuth, Config, EscapingScheme, Global, HttpClientSettings, ScrapeConfig, ScrapeProtocol, Secret,
-    StaticGroup, Storage, TlsSettings, TlsVersion, ValidationScheme,
+    Alerting, Authorization, BasicAuth, Config, EscapingScheme, Global, HttpClientSettings, Retention, ScrapeConfig, ScrapeProtocol,
+    Secret, StaticGroup, Storage, TlsSettings, TlsVersion, ValidationScheme,
 };
 pub use unsupported::{Unsupported, Warning};

@@ -333,17 +333,28 @@ pub struct Alerting {
     pub alert_relabel_configs: Vec<relabel::Rule>,
 }
 
-/// The `storage` section.
+/// What is deleted for its age or size; 0 = no such limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Retention {
+    /// `time`
+    pub time: Millis,
+    /// `size` in bytes.
+    pub size: u64,
+    /// `percentage` of the file system.
+    pub percentage: f64,
+}
+
+/// The `storage` section.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Storage {
     /// How old a sample may be and still be taken out of order.
     pub out_of_order_time_window: Millis,
-    /// `tsdb.retention.time`; 0 when the flags decide.
-    pub retention_time: Millis,
-    /// `tsdb.retention.size` in bytes; 0 when the flags decide.
-    pub retention_size: u64,
-    /// `tsdb.retention.percentage`; 0 for none.
-    pub retention_percentage: f64,
+    /// `tsdb.retention`; `None` when the flags decide.
+    pub retention: Option<Retention>,
+    /// `tsdb.chunk_encoding.floats`: `xor` or `xor2`; empty when the flags decide.
+    pub float_encoding: String,
+    /// `tsdb.stale_series_compaction_threshold`: a share from 0 (never) to 1.
+    pub stale_series_compaction_threshold: f64,
     /// How many exemplars are kept.
     pub exemplars_max: i64,
 }

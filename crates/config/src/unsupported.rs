@@ -81,16 +81,6 @@ impl Config {
             let line = record.line_of("alerting");
             found.push(Warning { field: "alerting", line, message: "alerts are not sent yet" });
         }
-        let Some(storage) = record.record("storage") else { return found };
-        let retention = storage.record("tsdb").filter(|tsdb| tsdb.record("retention").is_some_and(|retention| retention.line > 0));
-        if let Some(tsdb) = retention {
-            let line = tsdb.line_of("retention");
-            found.push(Warning { field: "storage.tsdb.retention", line, message: "nothing is deleted yet" });
-        }
-        if storage.line_of("exemplars") > 0 {
-            let line = storage.line_of("exemplars");
-            found.push(Warning { field: "storage.exemplars", line, message: "exemplars are not stored yet" });
-        }
         found.sort_by_key(|warning| warning.line);
         found
     }
@@ -113,14 +103,6 @@ fn in_config(record: &Record, found: &mut Vec<Unsupported>) {
         for file in ["query_log_file", "scrape_failure_log_file"] {
             note(global, file, &format!("global.{file}"), !global.str(file).is_empty(), None, found);
         }
-    }
-    if let Some(tsdb) = record.record("storage").and_then(|storage| storage.record("tsdb")) {
-        let window = "out_of_order_time_window";
-        note(tsdb, window, &format!("storage.tsdb.{window}"), tsdb.duration(window).0 != 0, None, found);
-        let threshold = "stale_series_compaction_threshold";
-        note(tsdb, threshold, &format!("storage.tsdb.{threshold}"), tsdb.float(threshold) != 0.0, None, found);
-        let xor2 = tsdb.record("chunk_encoding").is_some_and(|encoding| encoding.str("floats") == "xor2");
-        note(tsdb, "chunk_encoding", "storage.tsdb.chunk_encoding.floats: xor2", xor2, None, found);
     }
     in_jobs(record, None, found);
 }

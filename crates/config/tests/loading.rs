@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use config::{Config, Mode, Secret};
+use config::{Config, Mode, Retention, Secret};
 use model::Millis;
 use proptest::prelude::*;
 
@@ -119,26 +119,26 @@ fn paths_and_variables_are_filled_in() {
 
 #[test]
 fn what_is_not_served_yet_is_named_with_its_line() {
-    let text = "scrape_configs:\n- job_name: a\n  dns_sd_configs:\n  - names: [x]\n  oauth2: {client_id: c, token_url: http://t}\nremote_write:\n- url: http://w\nstorage:\n  tsdb:\n    out_of_order_time_window: 10m\n";
+    let text = "scrape_configs:\n- job_name: a\n  dns_sd_configs:\n  - names: [x]\n  oauth2: {client_id: c, token_url: http://t}\nremote_write:\n- url: http://w\nstorage:\n  tsdb:\n    out_of_order_time_window: 10m\ntracing: {endpoint: t}\n";
     let named: Vec<String> = parse(text).unwrap().unsupported().iter().map(ToString::to_string).collect();
     let want = [
         "line 3: field scrape_configs.dns_sd_configs is not supported yet",
         "line 5: field scrape_configs.oauth2 is not supported yet",
         "line 6: field remote_write is not supported yet",
-        "line 10: field storage.tsdb.out_of_order_time_window is not supported yet",
+        "line 11: field tracing is not supported yet",
     ];
     assert_eq!(named, want);
 }
 
 #[test]
-fn alerting_and_retention_are_warned_of() {
+fn alerting_is_warned_of() {
     let text = "alerting:\n  alertmanagers:\n  - static_configs: [{targets: [a:1]}]\nstorage:\n  tsdb:\n    retention: {time: 1d}\n";
     let config = parse(text).unwrap();
     assert!(config.unsupported().is_empty());
     let warnings: Vec<String> = config.warnings().iter().map(ToString::to_string).collect();
-    let want = ["line 1: field alerting: alerts are not sent yet", "line 6: field storage.tsdb.retention: nothing is deleted yet"];
+    let want = ["line 1: field alerting: alerts are not sent yet"];
     assert_eq!(warnings, want);
-    assert_eq!(config.storage.retention_time, Millis(86_400_000));
+    assert_eq!(config.storage.retention, Some(Retention { time: Millis(86_400_000), ..Retention::default() }));
 }
 
 #[test]

@@ -53,11 +53,9 @@ const fn hidden(name: &'static str, kind: Kind, default: &'static str, status: S
 use Kind::{Bool, Duration, Float, Int, List, OneOf, Size, Text};
 use Status::{Idle, Refused, Warns, Works};
 
-const NOT_DELETED: Status = Warns("retention is not applied yet: nothing is deleted");
 const NO_RULES: Status = Warns("rules are not evaluated yet");
 const NO_ALERTS: Status = Warns("alerts are not sent yet");
 const NO_REMOTE: Status = Warns("remote storage is not supported yet");
-const NO_BLOCKS: Status = Warns("blocks are not written yet");
 const CODECS: &[&str] = &["snappy", "zstd"];
 
 /// In the order of Prometheus's help.
@@ -84,13 +82,7 @@ const FLAGS: &[Flag] = &[
     flag("web.route-prefix", Text, "", Works, "Prefix for the internal routes of web endpoints. Defaults to path of --web.external-url."),
     flag("web.user-assets", Text, "", Warns("user assets are not served yet"), "Path to static asset directory, available at /user."),
     flag("web.enable-lifecycle", Bool, "false", Works, "Enable shutdown and reload via HTTP request."),
-    flag(
-        "web.enable-admin-api",
-        Bool,
-        "false",
-        Warns("the admin API is not supported yet"),
-        "Enable API endpoints for admin control actions.",
-    ),
+    flag("web.enable-admin-api", Bool, "false", Works, "Enable API endpoints for admin control actions."),
     flag("web.enable-remote-write-receiver", Bool, "false", Works, "Enable API endpoint accepting remote write requests."),
     flag(
         "web.remote-write-receiver.accepted-protobuf-messages",
@@ -105,12 +97,12 @@ const FLAGS: &[Flag] = &[
     flag("web.page-title", Text, "Prometheus Time Series Collection and Processing Server", Idle, "Document title."),
     flag("web.cors.origin", Text, ".*", Works, "Regex for CORS origin. It is fully anchored."),
     flag("storage.tsdb.path", Text, "data/", Works, "Base path for metrics storage."),
-    hidden("storage.tsdb.min-block-duration", Duration, "2h", NO_BLOCKS, "Minimum duration of a data block before being persisted."),
-    hidden("storage.tsdb.max-block-duration", Duration, "36h", NO_BLOCKS, "Maximum duration compacted blocks may span."),
-    hidden("storage.tsdb.max-block-chunk-segment-size", Size, "512MB", NO_BLOCKS, "Maximum size of a chunk segment in a block."),
+    hidden("storage.tsdb.min-block-duration", Duration, "2h", Works, "Minimum duration of a data block before being persisted."),
+    hidden("storage.tsdb.max-block-duration", Duration, "0s", Works, "Maximum duration compacted blocks may span."),
+    hidden("storage.tsdb.max-block-chunk-segment-size", Size, "512MB", Works, "Maximum size of a chunk segment in a block."),
     hidden("storage.tsdb.wal-segment-size", Size, "128MB", Works, "Size at which to split the tsdb WAL segment files."),
-    flag("storage.tsdb.retention.time", Duration, "0s", NOT_DELETED, "How long to retain samples in storage."),
-    flag("storage.tsdb.retention.size", Size, "0B", NOT_DELETED, "Maximum number of bytes that can be stored for blocks."),
+    flag("storage.tsdb.retention.time", Duration, "0s", Works, "How long to retain samples in storage."),
+    flag("storage.tsdb.retention.size", Size, "0B", Works, "Maximum number of bytes that can be stored for blocks."),
     flag("storage.tsdb.no-lockfile", Bool, "false", Works, "Do not create lockfile in data directory."),
     hidden("storage.tsdb.allow-overlapping-compaction", Bool, "true", Idle, "Allow compaction of overlapping blocks."),
     hidden("storage.tsdb.wal-compression", Bool, "true", Works, "Compress the tsdb WAL."),
@@ -135,7 +127,7 @@ const FLAGS: &[Flag] = &[
         "storage.tsdb.delay-compact-file.path",
         Text,
         "",
-        NO_BLOCKS,
+        Works,
         "Path to a JSON file with uploaded TSDB blocks e.g. Thanos shipper meta file.",
     ),
     hidden("storage.tsdb.block-reload-interval", Duration, "1m", Idle, "Interval at which to check for new or removed blocks in storage."),
@@ -214,10 +206,10 @@ const FLAGS: &[Flag] = &[
 
 /// Feature names of Prometheus 3.14, and whether giving them changes anything here yet.
 const FEATURES: &[(&str, bool)] = &[
-    ("exemplar-storage", false),
-    ("memory-snapshot-on-shutdown", false),
+    ("exemplar-storage", true),
+    ("memory-snapshot-on-shutdown", true),
     ("extra-scrape-metrics", true),
-    ("metadata-wal-records", false),
+    ("metadata-wal-records", true),
     ("promql-per-step-stats", false),
     ("auto-reload-config", false),
     ("concurrent-rule-eval", false),
@@ -226,10 +218,10 @@ const FEATURES: &[(&str, bool)] = &[
     ("native-histograms", false),
     ("ooo-native-histograms", false),
     ("created-timestamp-zero-ingestion", false),
-    ("xor2-encoding", false),
-    ("histograms-st-encoding", false),
+    ("xor2-encoding", true),
+    ("histograms-st-encoding", true),
     ("st-synthesis", false),
-    ("st-storage", false),
+    ("st-storage", true),
     ("use-start-timestamps", false),
     ("delayed-compaction", false),
     ("promql-delayed-name-removal", false),
@@ -240,7 +232,7 @@ const FEATURES: &[(&str, bool)] = &[
     ("otlp-native-delta-ingestion", false),
     ("type-and-unit-labels", false),
     ("use-uncached-io", false),
-    ("fast-startup", false),
+    ("fast-startup", true),
     ("search-api", false),
 ];
 

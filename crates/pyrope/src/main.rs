@@ -6,6 +6,7 @@ mod flags;
 mod logging;
 mod rules;
 mod server;
+mod store;
 mod tool;
 
 use flags::Parsed;

@@ -4,7 +4,7 @@
 //! scrape loops end (batches under way are committed), connections finish, the store is synced and closed.
 
 use crate::flags::Flags;
-use crate::{PROMETHEUS_VERSION, rules};
+use crate::{PROMETHEUS_VERSION, rules, store};
 use config::Config;
 use promql::engine::{Engine, EngineOptions};
 use promql::parser::ParserOptions;
@@ -16,7 +16,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tsdb::wal::{Compression, Durability};
 use web::{App, AppOptions, BuildInfo, Lifecycle, Limits, ReloadRequest};
 
 use world::{Clock, SystemClock};
@@ -72,7 +71,7 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
 
     let listeners = listen(flags.list("web.listen-address")).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let db = open_store(flags)?;
+    let db = open_store(flags, &checked.config)?;
 
     let scrape = scrape::Manager::new(scrape::Options {
         appender: db.clone(),
@@ -90,8 +89,8 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
         parser,
         scrape: scrape.clone(),
         receiver: flags.bool("web.enable-remote-write-receiver").then(|| remote::Receiver::new(db.clone(), receiver_options)),
-        exemplars: None,
-        admin: None,
+        exemplars: Some(db.clone()),
+        admin: flags.bool("web.enable-admin-api").then(|| Arc::new(store::Administration::new(db.clone(), flags)) as Arc<dyn web::Admin>),
         lifecycle: flags.bool("web.enable-lifecycle").then(|| Lifecycle { reload, quit }),
         clock,
         flags: flags.all(),
@@ -121,7 +120,7 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(handle)?;
 
     let mut outcome = Ok(());
-    if let Err(error) = apply(&app, &scrape, flags, &checked).await {
+    if let Err(error) = apply(&app, &scrape, &db, flags, &checked).await {
         tracing::error!(err = %error, "Applying the configuration failed");
         outcome = Err(Refusal::World);
     } else {
@@ -131,11 +130,11 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
             tokio::select! {
                 _ = hangup.recv() => {
                     // The outcome is logged and stands in the metrics.
-                    let _ = reload_now(&app, &scrape, flags, &config_path, &parser).await;
+                    let _ = reload_now(&app, &scrape, &db, flags, &config_path, &parser).await;
                 }
                 Some(done) = reloads.recv() => {
                     // Whoever asked may be gone by now.
-                    let _ = done.send(reload_now(&app, &scrape, flags, &config_path, &parser).await);
+                    let _ = done.send(reload_now(&app, &scrape, &db, flags, &config_path, &parser).await);
                 }
                 _ = terminate.recv() => { tracing::warn!(signal = "terminated", "Received an OS signal, exiting gracefully..."); break }
                 _ = interrupt.recv() => { tracing::warn!(signal = "interrupt", "Received an OS signal, exiting gracefully..."); break }
@@ -184,8 +183,10 @@ fn load(path: &Path, parser: &ParserOptions) -> Result<Checked, String> {
 }
 
 /// Puts a checked configuration in force.
-async fn apply(app: &App, scrape: &scrape::Manager, flags: &Flags, checked: &Checked) -> Result<(), String> {
+async fn apply(app: &App, scrape: &scrape::Manager, db: &tsdb::Db, flags: &Flags, checked: &Checked) -> Result<(), String> {
     let config = &checked.config;
+    let settings = store::settings(flags, &config.storage)?;
+    db.apply(settings).map_err(|e| e.to_string())?;
     scrape.apply(config).await.map_err(|e| e.to_string())?;
     app.set_engine(engine(flags, config));
     app.config_loaded(&config.to_yaml());
@@ -198,10 +199,17 @@ async fn apply(app: &App, scrape: &scrape::Manager, flags: &Flags, checked: &Che
     Ok(())
 }
 
-async fn reload_now(app: &App, scrape: &scrape::Manager, flags: &Flags, path: &Path, parser: &ParserOptions) -> Result<(), String> {
+async fn reload_now(
+    app: &App,
+    scrape: &scrape::Manager,
+    db: &tsdb::Db,
+    flags: &Flags,
+    path: &Path,
+    parser: &ParserOptions,
+) -> Result<(), String> {
     tracing::info!(filename = %path.display(), "Loading configuration file");
     let outcome = match load(path, parser) {
-        Ok(checked) => apply(app, scrape, flags, &checked).await,
+        Ok(checked) => apply(app, scrape, db, flags, &checked).await,
         Err(error) => Err(format!("couldn't load configuration (--config.file={}): {error}", model::name::quote(&path.to_string_lossy()))),
     };
     match &outcome {
@@ -238,28 +246,18 @@ fn receiver_options(flags: &Flags) -> Result<remote::Options, Refusal> {
     Ok(remote::Options { accepted, metadata: flags.feature("metadata-wal-records") })
 }
 
-fn open_store(flags: &Flags) -> Result<Arc<tsdb::Db>, Refusal> {
-    let mut options = tsdb::Options::new(flags.text("storage.tsdb.path"));
-    options.wal.segment_bytes_max = flags.size("storage.tsdb.wal-segment-size");
-    if !(10 << 20..=256 << 20).contains(&options.wal.segment_bytes_max) {
-        tracing::error!("flag 'storage.tsdb.wal-segment-size' must be set between 10MB and 256MB");
-        return Err(Refusal::Config);
+fn open_store(flags: &Flags, config: &Config) -> Result<Arc<tsdb::Db>, Refusal> {
+    let options = store::options(flags, &config.storage).map_err(|error| {
+        tracing::error!("{error}");
+        Refusal::Config
+    })?;
+    if let Some(warning) = store::warnings(&config.storage) {
+        tracing::warn!("{warning}");
     }
-    if !flags.bool("storage.tsdb.wal-compression") {
-        options.wal.compression = Compression::None;
-    } else if flags.text("storage.tsdb.wal-compression-type") == "zstd" {
-        options.wal.compression = Compression::Zstd;
-    }
-    match flags.duration("storage.tsdb.wal-fsync-interval").0.unsigned_abs() {
-        0 => options.wal.durability = Durability::EachWrite,
-        interval_ms => options.sync_interval = Duration::from_millis(interval_ms),
-    }
-    options.no_lockfile = flags.bool("storage.tsdb.no-lockfile");
-    let db = tsdb::Db::open(options).map_err(|error| {
+    tsdb::Db::open(options).map_err(|error| {
         tracing::error!(err = %format_args!("{error}{}", storage_hint(&error, flags.text("storage.tsdb.path"))), "Opening storage failed");
         Refusal::World
-    })?;
-    Ok(db)
+    })
 }
 
 /// The next step, where the error itself does not name it.

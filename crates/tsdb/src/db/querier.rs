@@ -7,7 +7,7 @@ use super::Db;
 use crate::block::Block;
 use crate::merge::{merge_names, merge_selections};
 use model::Matcher;
-use storage::{Interval, Names, Queryable, SelectError, SelectHints, Selection};
+use storage::{ExemplarSource, Interval, Names, Queryable, SelectError, SelectHints, Selection, SeriesExemplars};
 
 impl Db {
     /// What of the blocks may have samples in a range of time.
@@ -54,5 +54,12 @@ impl Queryable for Db {
 
     fn label_values(&self, name: &str, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Names, SelectError> {
         self.names(range, |source| source.label_values(name, range, matcher_sets))
+    }
+}
+
+impl ExemplarSource for Db {
+    fn exemplars(&self, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Vec<SeriesExemplars>, SelectError> {
+        self.ready()?;
+        self.head.exemplars(range, matcher_sets)
     }
 }

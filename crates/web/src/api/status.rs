@@ -80,6 +80,24 @@ pub async fn tsdb(State(app): State<Arc<App>>, form: Form) -> Result<Response, A
     Ok(respond::success(data, &[]))
 }
 
+/// GET `/api/v1/status/tsdb/blocks`
+pub async fn blocks(State(app): State<Arc<App>>) -> Response {
+    let metas = app.options.db.block_metas();
+    let data = |out: &mut Vec<u8>| {
+        out.extend_from_slice(br#"{"blocks":"#);
+        array(out, metas.iter(), |out, meta| out.extend_from_slice(meta.to_json().as_bytes()));
+        out.push(b'}');
+    };
+    respond::success(data, &[])
+}
+
+/// GET `/api/v1/status/walreplay`, also before the server is ready.
+pub async fn wal_replay(State(app): State<Arc<App>>) -> Response {
+    let progress = app.options.db.replay_progress();
+    let text = format!(r#"{{"min":{},"max":{},"current":{}}}"#, progress.min, progress.max, progress.current);
+    respond::success(|out| out.extend_from_slice(text.as_bytes()), &[])
+}
+
 fn object<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = (&'a str, &'a str)>) {
     out.push(b'{');
     for (i, (name, value)) in fields.enumerate() {
