@@ -44,7 +44,7 @@ pub fn bytes(count: u64) -> String {
     let mut parts = Vec::new();
     let mut rest = count;
     for unit in ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
-        if rest % 1_024 != 0 || count == 0 {
+        if !rest.is_multiple_of(1_024) || count == 0 {
             parts.push(format!("{}{unit}", rest % 1_024));
         }
         rest /= 1_024;

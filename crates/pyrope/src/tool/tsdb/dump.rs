@@ -40,6 +40,10 @@ pub fn dump(dir: &Path, selection: &Selection<'_>, format: Format, out: &mut dyn
     let selectors: Vec<Vec<Matcher>> =
         selection.selectors.iter().map(|text| promql::parser::parse_selector(text)).collect::<Result<_, _>>()?;
     let blocks = blocks::open_all(dir)?;
+    let in_blocks = blocks.iter().map(|block| block.meta().max_time).max();
+    if dir.join("wal").is_dir() && in_blocks.is_none_or(|end| end <= selection.last) {
+        eprintln!("warning: only blocks are dumped; samples that are still in the write-ahead log are left out");
+    }
     let range = Interval { start: Timestamp(selection.first), end: Timestamp(selection.last) };
     let mut sources: Vec<Box<dyn SeriesSource + '_>> = Vec::new();
     for block in &blocks {

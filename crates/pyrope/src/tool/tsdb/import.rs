@@ -132,7 +132,7 @@ fn write(collected: Collected, dir: &Path) -> Result<Option<Block>, Failure> {
         max_time: last.saturating_add(1),
         segment_bytes_max: 512 << 20,
         compaction: run::of_head(ulid, Origin::default()),
-        floats: Floats::Keep(FloatEncoding::Xor),
+        floats: Floats::Pack(FloatEncoding::Xor),
     };
     let files = blocks::files();
     let mut sources: Vec<Box<dyn SeriesSource>> = vec![Box::new(Page::of(collected))];
