@@ -86,9 +86,9 @@ pub(super) fn put_varint(out: &mut Vec<u8>, number: i64) {
     put_uvarint(out, ((number << 1) ^ (number >> 63)).cast_unsigned());
 }
 
-pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn put_text(out: &mut Vec<u8>, text: &[u8]) {
     put_uvarint(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(text);
 }
 
 /// How many bytes [`put_uvarint`] writes.

@@ -8,7 +8,7 @@
 //! - Symbols, and label sets of series, strictly increase.
 
 use super::{FILE_NAME, HEADER_BYTES, MAGIC, SERIES_ALIGN, Toc};
-use crate::block::cursor::{put_text, put_uvarint, put_varint, uvarint_len};
+use crate::block::cursor::{Cursor, put_text, put_uvarint, put_varint, uvarint_len};
 use crate::block::{BlockError, ChunkMeta};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -77,28 +77,28 @@ impl Symbols {
                 .map(|_| all.texts.len() as u32)
                 .map_err(|_| BlockError::Refused("symbol table size exceeds 4294967295 bytes".to_owned()))?;
             let number = all.places.len() as u32;
-            put_text(&mut all.texts, symbol);
+            put_text(&mut all.texts, symbol.as_bytes());
             all.places.push(place);
             let Self { texts, places, numbers, hasher } = &mut all;
-            numbers.insert_unique(hasher.hash_one(symbol), number, |number| hasher.hash_one(text(texts, places, *number)));
+            numbers.insert_unique(hasher.hash_one(symbol.as_bytes()), number, |number| hasher.hash_one(text(texts, places, *number)));
         }
         Ok(all)
     }
 
     fn number(&self, symbol: &str) -> Result<u32, BlockError> {
-        let found = self.numbers.find(self.hasher.hash_one(symbol), |number| text(&self.texts, &self.places, *number) == symbol);
+        let found = self
+            .numbers
+            .find(self.hasher.hash_one(symbol.as_bytes()), |number| text(&self.texts, &self.places, *number) == symbol.as_bytes());
         found.copied().ok_or_else(|| BlockError::Refused(format!("symbol entry for {symbol:?} does not exist")))
     }
 
-    fn text(&self, number: u32) -> &str {
+    fn text(&self, number: u32) -> &[u8] {
         text(&self.texts, &self.places, number)
     }
 }
 
-fn text<'t>(texts: &'t [u8], places: &[u32], number: u32) -> &'t str {
-    let mut cursor = crate::block::cursor::Cursor::new(&texts[places[number as usize] as usize..]);
-    let bytes = cursor.text().expect("`collect` wrote a text at each place");
-    std::str::from_utf8(bytes).expect("`collect` wrote it from a str")
+fn text<'t>(texts: &'t [u8], places: &[u32], number: u32) -> &'t [u8] {
+    Cursor::new(&texts[places[number as usize] as usize..]).text().expect("`collect` wrote a text at each place")
 }
 
 /// Label pairs by the symbols' numbers, and how many series have each.
@@ -199,8 +199,8 @@ impl IndexWriter {
         for (at, (name, value)) in labels.iter().enumerate() {
             let known = self.last_pairs.get(at).copied();
             if let Some((known_name, known_value, _)) = known
-                && self.symbols.text(known_name) == name
-                && self.symbols.text(known_value) == value
+                && self.symbols.text(known_name) == name.as_bytes()
+                && self.symbols.text(known_value) == value.as_bytes()
             {
                 continue;
             }
@@ -233,7 +233,7 @@ impl IndexWriter {
 
         toc.label_indices_table = out.position;
         toc.postings_table = out.position;
-        let lists = std::iter::once(("", "", series.len() as u64)).chain(order.iter().map(|number| {
+        let lists = std::iter::once((&[][..], &[][..], series.len() as u64)).chain(order.iter().map(|number| {
             let (name, value) = pairs[*number as usize];
             (symbols.text(name), symbols.text(value), u64::from(counts[*number as usize]))
         }));
@@ -355,8 +355,12 @@ fn put_lists(out: &mut Output, labelled: &[u32], series: &[u32], order: &[u32], 
 }
 
 /// Writes the postings offset table; the entries are walked twice, as the length stands first.
-fn put_table<'t>(out: &mut Output, entries: impl Iterator<Item = (&'t str, &'t str, u64)> + Clone, count: usize) -> Result<(), BlockError> {
-    let text_len = |text: &str| uvarint_len(text.len() as u64) + text.len() as u64;
+fn put_table<'t>(
+    out: &mut Output,
+    entries: impl Iterator<Item = (&'t [u8], &'t [u8], u64)> + Clone,
+    count: usize,
+) -> Result<(), BlockError> {
+    let text_len = |text: &[u8]| uvarint_len(text.len() as u64) + text.len() as u64;
     let body: u64 = entries.clone().map(|(name, value, place)| 1 + text_len(name) + text_len(value) + uvarint_len(place)).sum();
     let len = u32::try_from(body + 4).map_err(|_| BlockError::Refused("length size exceeds 4 bytes".to_owned()))?;
     out.put(&len.to_be_bytes())?;
