@@ -22,8 +22,20 @@
 //! - A sample that is refused when it is applied (another commit wrote a later one since the check) is in the log but
 //!   not in the head, as in Prometheus; replay refuses it likewise.
 //!
+//! Out-of-order samples have no place in that order: they bear their commit's number ([`ooo`] has the argument), inserted
+//! under the same number of the sequencer as the batch's other samples. Why a commit never loses its series to a removal, and a
+//! select never meets another series in a slot, stands in `gc.rs`.
+//!
+//! # Where chunks are
+//! An open chunk lies in its series; full ones wait there until [`Head::map_full_chunks`] has moved them to files, and a
+//! truncation deletes files that no series needs. Whoever reads takes the place of a chunk under the slab's lock and holds its file from then
+//! on: as long as a series has the chunk its file is there, because truncation drops chunks first, and reads which files are
+//! needed before it deletes the others.
+//!
 //! # Locks
-//! Order: creating, index, slab. The sequencer's is taken alone. None is held while the log is waited for.
+//! Order: mapping or inserting; creating; index; slab; then one of metadata, exemplars, files. The sequencer's and that of the
+//! commits under way are taken alone. None is held while the log is waited for, nor while full chunks are written, but for a
+//! full chunk of out-of-order samples: its place goes into a marker between the samples before and behind it.
 
 mod annotate;
 mod cardinality;

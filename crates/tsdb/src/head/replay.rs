@@ -75,7 +75,8 @@ impl Replayer<'_> {
         };
         let times = if out_of_order { &mut self.late_times } else { &mut self.times };
         if taken {
-            *times = (times.0.min(min_time), times.1.max(max_time));
+            // What is in blocks of a chunk does not count.
+            *times = (times.0.min(if out_of_order { min_time } else { min_time.max(self.min_valid) }), times.1.max(max_time));
             self.chunks += 1;
         }
         taken

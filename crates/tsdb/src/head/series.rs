@@ -279,9 +279,10 @@ impl MemSeries {
         }
     }
 
-    /// Adds a chunk that a file has, later than all samples that are there; whether it is.
+    /// Adds a chunk that a file has, later than all others, which must be in files too; whether that is so.
     pub fn add_mapped(&mut self, chunk: MappedChunk) -> bool {
-        if self.newest_time().is_some_and(|newest| newest >= chunk.min_time()) {
+        let in_files = self.open().is_none() && self.full().is_empty();
+        if !in_files || self.newest_time().is_some_and(|newest| newest >= chunk.min_time()) {
             return false;
         }
         let mapped = &mut self.more.get_or_insert_default().mapped;

@@ -37,7 +37,7 @@ pub struct Slab {
     /// For views older than a series' last commit: commits before that one, and what lies before them.
     older: Vec<Older>,
     /// Series with full chunks that no file has yet.
-    waiting: Vec<u16>,
+    waiting: Marks,
     dying: Marks,
 }
 
@@ -188,7 +188,7 @@ impl Slab {
     }
 
     fn wait(&mut self, index: usize) {
-        self.waiting.push(index as u16);
+        self.waiting.set(index);
     }
 
     /// Notes that a series has a full chunk that waits for a file.
@@ -198,10 +198,8 @@ impl Slab {
 
     /// Series that have, or had, full chunks that wait for a file; they are forgotten here.
     pub fn take_waiting(&mut self, number: usize) -> Vec<Slot> {
-        let mut waiting = std::mem::take(&mut self.waiting);
-        waiting.sort_unstable();
-        waiting.dedup();
-        waiting.into_iter().map(|index| Slot(number as u32 * SLAB_SLOTS + u32::from(index))).collect()
+        let waiting = std::mem::take(&mut self.waiting);
+        (0..SLAB_SLOTS).filter(|index| waiting.has(*index as usize)).map(|index| Slot(number as u32 * SLAB_SLOTS + index)).collect()
     }
 
     /// Forgets what no view can ask for any more.

@@ -394,6 +394,10 @@ proptest! {
         let mut model: BTreeMap<u32, BTreeMap<i64, f64>> = BTreeMap::new();
         let mut newest: BTreeMap<u32, i64> = BTreeMap::new();
         let (mut now, mut truncated) = (10 * HOUR, i64::MIN);
+        // The first sample of an empty head would be in order whatever its time.
+        append(&head, &[(0, now, 0.5)]);
+        model.entry(0).or_default().insert(now, 0.5);
+        newest.insert(0, now);
         for (at, (what, series, offset, flag)) in steps.iter().enumerate() {
             match what {
                 0 => {
