@@ -458,6 +458,7 @@ fn head_options(options: &Options) -> HeadOptions {
         start_timestamps: options.start_timestamps,
         histogram_start_timestamps: options.histogram_start_timestamps,
         metadata_records: options.metadata_records,
+        exemplars_max: options.settings.exemplars_max,
         ..HeadOptions::default()
     }
 }
