@@ -318,6 +318,16 @@ impl Store {
         }
     }
 
+    /// The log of late samples may have failed, which refuses nobody's batch: those of these rows show, but need not after the next start.
+    pub fn late_unlogged(&mut self, rows: &[Row]) {
+        for row in rows {
+            let at = self.series.get_mut(&row.labels).and_then(|series| series.samples.get_mut(&row.time));
+            if let Some(at) = at.filter(|at| !at.in_order && at.presence == Presence::Must) {
+                at.presence = Presence::Free;
+            }
+        }
+    }
+
     /// Takes the rows of a batch whose commit failed for want of a log: none shows, each may after the next start.
     pub fn commit_failed(&mut self, rows: &[Row]) {
         self.submit(rows);
@@ -448,7 +458,9 @@ impl Store {
                     Some(value) if at.presence == Presence::Lurking => {
                         return Err(format!("{labels} at {time}: found {value:?}, whose commit failed"));
                     }
-                    Some(value) if at.deleted.is_some() => return Err(format!("{labels} at {time}: found {value:?}, which is deleted")),
+                    Some(value) if at.deleted.is_some() => {
+                        return Err(format!("{labels} at {time}: found {value:?}, which is deleted: {at:?}"));
+                    }
                     Some(value) if !at.values.contains(value) => {
                         return Err(format!("{labels} at {time}: found {value:?}, expected {at:?}"));
                     }

@@ -30,8 +30,10 @@ pub struct Profile {
 }
 
 /// What the database can do so far.
-pub const LATE: bool = false;
-const HISTOGRAMS: bool = false;
+pub const LATE: bool = true;
+const HISTOGRAMS: bool = true;
+const DELETES: bool = false;
+const MAINTENANCE: bool = false;
 
 /// Numbers that follow from a seed (splitmix64).
 struct Random(u64);
@@ -177,8 +179,32 @@ impl Run {
                 self.begin_fault();
                 Ok(())
             }
+            33..36 if MAINTENANCE => self.maintain(),
+            36 if DELETES => self.delete(),
             _ => self.commit(),
         }
+    }
+
+    fn maintain(&mut self) -> Result<(), String> {
+        let clean = self.random.once_in(3);
+        self.tell(if clean { "clean tombstones" } else { "maintain" });
+        let done = if clean { self.db().clean_tombstones() } else { self.db().maintain() };
+        match done {
+            Err(error) if self.fault.is_none() => Err(format!("maintain: {error}")),
+            _ => Ok(()),
+        }
+    }
+
+    fn delete(&mut self) -> Result<(), String> {
+        let (range, sets) = (self.range(), vec![self.matchers()]);
+        let told: Vec<String> = sets[0].iter().map(ToString::to_string).collect();
+        self.tell(format!("delete {} to {} of {told:?}", range.start.0, range.end.0));
+        match self.db().delete(range, &sets) {
+            Ok(()) => self.store.delete(range, &sets, Durable::NotYet),
+            Err(_) if self.fault.is_some() => self.store.delete_failed(range, &sets),
+            Err(error) => return Err(format!("delete: {error}")),
+        }
+        Ok(())
     }
 
     fn db(&self) -> Arc<Db> {
@@ -498,7 +524,12 @@ impl Run {
             outcomes[*row as usize] = *outcome;
         }
         for ((row, wanted), outcome) in rows.iter().zip(self.store.predict(&rows)).zip(&outcomes) {
-            if wanted.is_some_and(|wanted| wanted != *outcome) {
+            // Maintenance takes series away; their handles say so.
+            let gone = *outcome == RowOutcome::Gone && !batch.labels.contains(&row.labels);
+            if gone {
+                self.handles.remove(&row.labels);
+            }
+            if !gone && wanted.is_some_and(|wanted| wanted != *outcome) {
                 return Err(format!("{row:?}: {outcome:?}, expected {wanted:?}"));
             }
         }
@@ -521,6 +552,9 @@ impl Run {
         if !dropped {
             let durable = if self.durability == Durability::EachWrite { Durable::Yes } else { Durable::NotYet };
             self.store.commit(&rows, &outcomes, durable);
+            if self.fault.is_some() {
+                self.store.late_unlogged(&rows);
+            }
         }
         Ok(())
     }
