@@ -24,7 +24,7 @@ impl Head {
     pub(super) fn annotations(&self, batch: &Batch, result: &mut Committed) -> Annotations {
         let mut passed = Annotations::default();
         let with_metadata = self.options.metadata_records && !batch.metadata.is_empty();
-        let with_exemplars = !batch.exemplars.is_empty() && self.exemplar_ring().stats().capacity > 0;
+        let with_exemplars = !batch.exemplars.is_empty() && self.exemplar_ring().capacity() > 0;
         if !with_metadata && !with_exemplars {
             return passed;
         }

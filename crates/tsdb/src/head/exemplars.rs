@@ -95,6 +95,11 @@ impl Exemplars {
         exemplars
     }
 
+    /// How many it can hold; 0 = none are taken.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Changes from when on an exemplar is too old; 0 = those of a series come in order.
     pub fn set_out_of_order_window(&mut self, window_ms: i64) {
         self.out_of_order_window_ms = window_ms.max(0);
