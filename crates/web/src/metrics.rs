@@ -1,5 +1,7 @@
 //! The server's own metrics, under Prometheus's names, in the text format.
 
+mod store;
+
 use crate::app::App;
 use crate::routes::handler_name;
 use axum::extract::State;
@@ -48,7 +50,7 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     build(&mut page, &app);
     config(&mut page, &app);
     http(&mut page, &app);
-    store(&mut page, &app);
+    store::write(&mut page, &app);
     scraping(&mut page, &app);
     process(&mut page, &app);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8; escaping=underscores")], page.0).into_response()
@@ -154,64 +156,6 @@ fn http(page: &mut Page, app: &App) {
         page.sample(&format!("{name}_sum"), &[("handler", handler)], counters.seconds);
         page.sample(&format!("{name}_count"), &[("handler", handler)], below as f64);
     }
-}
-
-fn store(page: &mut Page, app: &App) {
-    let stats = app.options.db.stats();
-    let head = stats.head;
-    // Before the first sample Prometheus shows the ends of time; the Thanos sidecar knows them.
-    let (min, max) = (head.min_time.unwrap_or(i64::MAX), head.max_time.unwrap_or(i64::MIN));
-    let kind = "float";
-    page.family("prometheus_tsdb_head_samples_appended_total", "counter", "Total number of appended samples.");
-    page.sample("prometheus_tsdb_head_samples_appended_total", &[("type", kind)], head.samples_appended as f64);
-    page.family(
-        "prometheus_tsdb_out_of_order_samples_total",
-        "counter",
-        "Total number of out of order samples ingestion failed attempts due to out of order being disabled.",
-    );
-    page.sample("prometheus_tsdb_out_of_order_samples_total", &[("type", kind)], head.out_of_order as f64);
-    page.family(
-        "prometheus_tsdb_out_of_bound_samples_total",
-        "counter",
-        "Total number of out of bound samples ingestion failed attempts with out of order support disabled.",
-    );
-    page.sample("prometheus_tsdb_out_of_bound_samples_total", &[("type", kind)], head.out_of_bounds as f64);
-    page.counter(
-        "pyrope_tsdb_duplicate_samples_total",
-        "Samples refused because the series has another value at their time.",
-        head.duplicates,
-    );
-    page.gauge("prometheus_tsdb_head_series", "Total number of series in the head block.", head.series_count as f64);
-    page.gauge("prometheus_tsdb_head_chunks", "Total number of chunks in the head block.", head.chunk_count as f64);
-    page.gauge(
-        "prometheus_tsdb_head_min_time",
-        "Minimum time bound of the head block. The unit is decided by the library consumer.",
-        min as f64,
-    );
-    page.gauge(
-        "prometheus_tsdb_head_max_time",
-        "Maximum timestamp of the head block. The unit is decided by the library consumer.",
-        max as f64,
-    );
-    page.gauge("prometheus_tsdb_head_min_time_seconds", "Minimum time bound of the head block.", (min / 1000) as f64);
-    page.gauge("prometheus_tsdb_head_max_time_seconds", "Maximum timestamp of the head block.", (max / 1000) as f64);
-    page.gauge(
-        "prometheus_tsdb_lowest_timestamp",
-        "Lowest timestamp value stored in the database. The unit is decided by the library consumer.",
-        min as f64,
-    );
-    page.gauge("prometheus_tsdb_lowest_timestamp_seconds", "Lowest timestamp value stored in the database.", (min / 1000) as f64);
-    page.gauge("pyrope_tsdb_head_symbols", "Distinct label names and values in the head.", head.symbol_count as f64);
-    page.gauge("pyrope_tsdb_head_label_pairs", "Distinct label pairs in the head.", head.label_pair_count as f64);
-    page.gauge(
-        "prometheus_tsdb_wal_segment_current",
-        "Write log segment index that TSDB is currently writing to.",
-        f64::from(stats.wal_segment),
-    );
-    page.counter("prometheus_tsdb_wal_writes_failed_total", "Total number of write log writes that failed.", stats.wal_writes_failed);
-    page.counter("pyrope_tsdb_wal_syncs_failed_total", "Syncs of the log that failed.", stats.wal_syncs_failed);
-    page.counter("prometheus_tsdb_wal_corruptions_total", "Total number of WAL corruptions.", stats.wal_corruptions);
-    page.gauge("prometheus_tsdb_data_replay_duration_seconds", "Time taken to replay the data on disk.", stats.replay.as_secs_f64());
 }
 
 fn scraping(page: &mut Page, app: &App) {
