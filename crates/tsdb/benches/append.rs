@@ -27,7 +27,7 @@ fn main() {
     let targets: u32 = args.next().map_or(500, |n| n.parse().unwrap());
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(Options::new(dir.path())).unwrap();
-    run("head and log", &db, targets);
+    run("head and log", &*db, targets);
     println!("rss {} MiB, stats {:?}", rss_mib(), db.stats());
     db.close().unwrap();
     drop(db);
