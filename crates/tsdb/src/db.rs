@@ -256,7 +256,7 @@ impl Db {
     pub fn replay(self: &Arc<Self>) -> Result<(), OpenError> {
         let (files, dir) = (&self.options.files, &self.options.dir);
         let (wal_dir, wbl_dir) = (dir.join("wal"), dir.join("wbl"));
-        let replayed = replay::replay(self)?;
+        let mut replayed = replay::replay(self)?;
         replay::repair(&**files, dir, &replayed)?;
         if let Some(mapped) = self.head.mapped() {
             mapped.repair().map_err(|error| OpenError::Io { action: "repair", path: dir.join("chunks_head"), error })?;
@@ -272,6 +272,10 @@ impl Db {
             true => Some(Arc::new(Wal::create(files.clone(), &wbl_dir, self.options.wal).map_err(io("open WBL", &wbl_dir))?)),
             false => None,
         };
+        // No segment of this run has samples under these names.
+        let begun = wal.segment();
+        let nameless = std::mem::take(&mut replayed.aliases).into_iter().chain(self.head.take_removed());
+        self.maintaining().removed.extend(nameless.map(|series_ref| (series_ref, begun)));
         *self.logs.write().unwrap_or_else(PoisonError::into_inner) = Some(Logs { wal, wbl });
         // Whoever opens a database twice finds it locked, so this is the first time.
         let _ = self.replayed.set(replayed);

@@ -182,6 +182,8 @@ impl Series for BlockSeries {
 
     fn decode(&self, range: Interval, column: &mut Column) -> Result<(), SelectError> {
         let mut failed: Option<String> = None;
+        // What other sources have put there may be later.
+        let begin = column.len();
         let mut decode = |chunk: &ChunkMeta, column: &mut Column| {
             let decoded = self.selected.block.segments.chunk(chunk.chunk_ref).and_then(|(encoding, bytes)| {
                 chunk::decode(encoding, bytes, range.start.0..=range.end.0, column)
@@ -204,7 +206,7 @@ impl Series for BlockSeries {
             wanted.for_each(|chunk| decode(chunk, column));
         }
         if let Some(deleted) = self.deleted() {
-            deleted.retain(column, 0);
+            deleted.retain(column, begin);
         }
         failed.map_or(Ok(()), |what| Err(SelectError::Corrupt(what)))
     }

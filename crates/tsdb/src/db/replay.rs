@@ -10,7 +10,7 @@
 use super::{Db, OpenError};
 use crate::chunk::{Sample, Value};
 use crate::head::mapped::Found;
-use crate::head::replay::Replayer;
+use crate::head::replay::{Replayer, is_ref};
 use crate::wal::read::{Damage, SegmentReader};
 use crate::wal::record::{self, Kind, Malformed};
 use crate::wal::{SegmentIndex, checkpoint, repair as wal_repair, segment};
@@ -179,7 +179,11 @@ impl State<'_> {
                 })
             }
             Kind::Tombstones => record::decode_tombstones(bytes, |series_ref, min_time, max_time| {
-                let Some(slot) = self.slots.get(&series_ref) else { return };
+                let Some(slot) = self.slots.get(&series_ref) else {
+                    // It was given once.
+                    self.db.head.reserve_ref(series_ref);
+                    return;
+                };
                 match (min_time, max_time) {
                     (i64::MIN, i64::MAX) => self.replayer.forget(*slot),
                     _ => self.replayer.tombstone(*slot, Interval { start: Timestamp(min_time), end: Timestamp(max_time) }),
@@ -209,6 +213,9 @@ impl State<'_> {
     }
 
     fn series(&mut self, series_ref: SeriesRef, labels: &Labels) {
+        if !is_ref(series_ref) {
+            return;
+        }
         self.replayer.release();
         let handle = self.db.head.replay_series(labels, series_ref);
         if handle.series_ref != series_ref {
@@ -241,6 +248,7 @@ impl State<'_> {
 
     /// What is in blocks needs no name.
     fn unknown(&mut self, series_ref: SeriesRef, time: i64) {
+        self.db.head.reserve_ref(series_ref);
         if time >= self.db.head.min_valid_time() {
             *self.unknown.entry(series_ref).or_default() += 1;
         }

@@ -14,6 +14,11 @@ use model::{Exemplar, Labels, Metadata};
 use std::sync::atomic::Ordering;
 use storage::{Interval, SeriesHandle, SeriesRef, Slot};
 
+/// Whether a series can have this ref: what a disk gives may be anything.
+pub fn is_ref(series_ref: SeriesRef) -> bool {
+    (1..1 << 40).contains(&series_ref.0)
+}
+
 /// One thread's part of a replay. It keeps the lock of the slab that it touched last until the next slab, or its end.
 pub struct Replayer<'h> {
     head: &'h Head,
@@ -47,9 +52,11 @@ impl Head {
         SeriesHandle { slot, series_ref }
     }
 
-    /// Never gives this ref, nor a lower one, to a new series.
+    /// Never gives this ref, nor a lower one, to a new series. One that no series can have is passed over.
     pub fn reserve_ref(&self, series_ref: SeriesRef) {
-        self.last_ref.fetch_max(series_ref.0, Ordering::Relaxed);
+        if is_ref(series_ref) {
+            self.last_ref.fetch_max(series_ref.0, Ordering::Relaxed);
+        }
     }
 
     /// The highest ref that was given or reserved.
