@@ -24,7 +24,7 @@ pub use options::{FloatEncoding, Options, Retention, Settings};
 
 pub use progress::ReplayProgress;
 
-use crate::block::{Block, BlockError, Meta};
+use crate::block::{self, Block, BlockError, Meta};
 use crate::compact::run::CompactError;
 use crate::head::mapped::Mapped;
 use crate::head::{self, Head, HeadOptions, HeadStats};
@@ -224,6 +224,15 @@ impl Db {
         files.create_folder(&dir).map_err(|error| OpenError::Io { action: "create data directory", path: dir.clone(), error })?;
         let lock = if options.no_lockfile { None } else { Some(LockFile::take(&dir)?) };
         leftovers::remove(&*files, &dir)?;
+        for (ulid, block) in
+            block::folders(&*files, &dir).map_err(|error| OpenError::Io { action: "read directory", path: dir.clone(), error })?
+        {
+            match block::repair_version(&*files, &block) {
+                Ok(true) => tracing::info!(component = "tsdb", block = %ulid, "Found healthy block with a wrong index version; repaired"),
+                // What else is wrong with a block is found when it is opened.
+                Ok(false) | Err(_) => {}
+            }
+        }
         let blocks = Blocks::new(files, dir.clone());
         // Retention waits until the server runs: a directory that cannot be opened must not lose blocks.
         blocks.reload(&Retention::default(), 0).map_err(OpenError::Block)?;
@@ -259,6 +268,12 @@ impl Db {
         let mut replayed = replay::replay(self)?;
         replay::repair(&**files, dir, &replayed)?;
         if let Some(mapped) = self.head.mapped() {
+            if let Some(damage) = mapped.damage() {
+                tracing::error!(
+                    component = "tsdb", file = %damage.path.display(), err = damage.what, files_dropped = damage.behind.len(),
+                    "Loading on-disk chunks failed: what is behind comes from the log, but out-of-order samples that were only there are lost"
+                );
+            }
             mapped.repair().map_err(|error| OpenError::Io { action: "repair", path: dir.join("chunks_head"), error })?;
         }
         leftovers::remove_foreign_state(&**files, dir)?;

@@ -110,7 +110,7 @@ impl Meta {
     pub fn read(files: &dyn Files, block: &Path) -> Result<Self, BlockError> {
         let (meta, version) = Self::read_any(files, block)?;
         if version != 1 {
-            return Err(BlockError::meta(block, format!("unexpected meta file version {version}")));
+            return Err(BlockError::Version { block: block.to_owned(), version });
         }
         Ok(meta)
     }

@@ -56,6 +56,14 @@ pub enum BlockError {
         /// What is wrong.
         what: String,
     },
+    /// Its meta is of a version that we do not know.
+    #[error("read meta of {block}: unexpected meta file version {version}")]
+    Version {
+        /// The block's folder.
+        block: PathBuf,
+        /// The version that it claims.
+        version: u64,
+    },
     /// What it holds is damaged.
     #[error("{0}")]
     Corrupt(String),

@@ -14,7 +14,7 @@ pub fn repair_version(files: &dyn Files, block: &Path) -> Result<bool, BlockErro
     match version {
         1 => return Ok(false),
         2 => {}
-        _ => return Err(BlockError::meta(block, format!("unexpected meta file version {version}"))),
+        _ => return Err(BlockError::Version { block: block.to_owned(), version }),
     }
     let path = block.join(index::FILE_NAME);
     let mut bytes = files.read(&path).map_err(|error| BlockError::io(&path, error))?;

@@ -92,6 +92,9 @@ impl Blocks {
                 Err(error @ BlockError::Io { .. }) if !is_missing(&error) => {
                     tracing::error!(component = "tsdb", block = %ulid, err = %error, "block cannot be read now; trying again later");
                 }
+                Err(error @ BlockError::Version { .. }) => {
+                    tracing::error!(component = "tsdb", block = %ulid, err = %error, "block of another version is not loaded");
+                }
                 Err(error) => corrupted.push((*ulid, folder.clone(), error)),
             }
         }

@@ -201,6 +201,8 @@ impl Head {
     /// Says which samples are in blocks, at the start, before the logs are replayed.
     pub fn set_min_valid_time(&self, time: i64) {
         self.times.min_valid.fetch_max(time, Ordering::AcqRel);
+        // As if they had just been truncated: the head begins where the blocks end.
+        self.reach(time, time);
     }
 
     fn bound(&self, newest: i64) -> i64 {
