@@ -66,6 +66,9 @@ pub enum OpenError {
         /// The first segment that is there.
         first: PathBuf,
     },
+    /// It was closed while the log was being replayed.
+    #[error("replay WAL: the database was closed")]
+    Closed,
     /// Segments cannot be listed.
     #[error("replay WAL: {0}")]
     Segments(#[from] wal::segment::ListError),
@@ -265,6 +268,8 @@ impl Db {
     pub fn replay(self: &Arc<Self>) -> Result<(), OpenError> {
         let (files, dir) = (&self.options.files, &self.options.dir);
         let (wal_dir, wbl_dir) = (dir.join("wal"), dir.join("wbl"));
+        // Whoever closes it meanwhile waits for the end of this.
+        let mut maintenance = self.maintaining();
         let mut replayed = replay::replay(self)?;
         replay::repair(&**files, dir, &replayed)?;
         if let Some(mapped) = self.head.mapped() {
@@ -290,8 +295,9 @@ impl Db {
         // No segment of this run has samples under these names.
         let begun = wal.segment();
         let nameless = std::mem::take(&mut replayed.aliases).into_iter().chain(self.head.take_removed());
-        self.maintaining().removed.extend(nameless.map(|series_ref| (series_ref, begun)));
+        maintenance.removed.extend(nameless.map(|series_ref| (series_ref, begun)));
         *self.logs.write().unwrap_or_else(PoisonError::into_inner) = Some(Logs { wal, wbl });
+        drop(maintenance);
         // Whoever opens a database twice finds it locked, so this is the first time.
         let _ = self.replayed.set(replayed);
         self.commit_waiting();
@@ -311,7 +317,8 @@ impl Db {
                 if let Some(refused) = waiting.take().map(|waiting| waiting.refused()).filter(|refused| *refused > 0) {
                     tracing::warn!(component = "tsdb", scrapes = refused, "scrapes were skipped while the log was replayed");
                 }
-                self.phase.store(Phase::Open as u8, Ordering::Release);
+                // It stays closed if somebody was quicker.
+                let _ = self.phase.compare_exchange(Phase::Starting as u8, Phase::Open as u8, Ordering::AcqRel, Ordering::Acquire);
                 return;
             }
             drop(waiting);
@@ -321,6 +328,11 @@ impl Db {
                 }
             }
         }
+    }
+
+    /// An error once it is closed.
+    fn may_go_on(&self) -> Result<(), OpenError> {
+        if self.phase() == Phase::Closed { Err(OpenError::Closed) } else { Ok(()) }
     }
 
     fn start_workers(self: &Arc<Self>) -> io::Result<()> {

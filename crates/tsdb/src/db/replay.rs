@@ -1,5 +1,8 @@
 //! Replaying what chunk files and logs hold into an empty head, and repairing what was damaged in them.
 //!
+//! One thread reads and decompresses ([`feed`]), this one decodes, names series in the order of the log and shares the rest
+//! out, and some put samples into series ([`shards`]). What is on its way between them is bounded.
+//!
 //! # Invariants
 //! - Replay only reads; [`repair`] comes after it, before the first write.
 //! - Damage costs the rest of its segment; replay goes on with the next one.
@@ -7,16 +10,24 @@
 //! - A log whose series records are gone for another reason than damage is refused: a segment or checkpoint is missing then,
 //!   and going on would leave acknowledged samples without a name.
 
+mod chunks;
+mod feed;
+mod refs;
+mod shards;
+
 use super::{Db, OpenError};
 use crate::chunk::{Sample, Value};
-use crate::head::mapped::Found;
-use crate::head::replay::{Replayer, is_ref};
-use crate::wal::read::{Damage, SegmentReader};
+use crate::wal::read::Damage;
 use crate::wal::record::{self, Kind, Malformed};
+use crate::wal::segment::Layout;
 use crate::wal::{SegmentIndex, checkpoint, repair as wal_repair, segment};
+use chunks::Chunks;
+use feed::{Fed, Feed};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use model::{Exemplar, FloatHistogram, Histogram, Labels, Metadata, Timestamp};
+use refs::Refs;
+use shards::{Item, Shards};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,14 +56,10 @@ pub(super) fn replay(db: &Db) -> Result<Replayed, OpenError> {
         db.head.set_min_valid_time(max_time);
     }
     tracing::info!(component = "tsdb", "Replaying on-disk memory mappable chunks if any");
-    let mut chunks: HashMap<SeriesRef, Vec<Found>, FixedState> = HashMap::default();
+    let mut chunks = Chunks::default();
     if let Some(mapped) = db.head.mapped() {
         let path = dir.join("chunks_head");
-        mapped.load(|found| chunks.entry(found.series_ref).or_default().push(found)).map_err(|error| OpenError::Io {
-            action: "read",
-            path,
-            error,
-        })?;
+        mapped.load(|found| chunks.add(&found)).map_err(|error| OpenError::Io { action: "read", path, error })?;
     }
     tracing::info!(component = "tsdb", duration = ?started.elapsed(), "On-disk memory mappable chunks replay completed");
 
@@ -70,41 +77,34 @@ pub(super) fn replay(db: &Db) -> Result<Replayed, OpenError> {
         db.progress.begin(first.index, last.index);
     }
 
-    let mut state = State {
-        db,
-        replayer: db.head.replayer(),
-        slots: HashMap::default(),
-        chunks,
-        replayed: Replayed::default(),
-        unknown: HashMap::default(),
-        late: false,
-    };
-    let damages = state.read(files, &log)?;
-    let cost_series = damages.iter().any(|damage| log[from_checkpoint..].contains(&damage.path));
-    state.replayed.damages = damages;
-    if !state.unknown.is_empty() {
-        let samples = state.unknown.values().sum();
-        let begins_late = layout.segments.first().filter(|first| first.index.0 > 0 && layout.checkpoints.is_empty());
-        let first =
-            begins_late.map(|first| first.path.clone()).or_else(|| state.replayed.damages.first().map(|damage| damage.path.clone()));
-        if let (false, Some(first)) = (cost_series, first) {
-            return Err(OpenError::SeriesMissing { samples, series: state.unknown.len() as u64, first });
-        }
-        // Else the log is whole but for damage that has been reported; or a series was removed before its last samples were.
-        tracing::warn!(component = "tsdb", samples, series = state.unknown.len(), "Unknown series references");
-    }
     let paths: Vec<PathBuf> = late.segments.iter().map(|segment| segment.path.clone()).collect();
-    state.late = true;
-    state.replayed.late_damages = state.read(files, &paths)?;
-    let State { replayer, mut replayed, chunks, .. } = state;
-    drop(replayer);
-    for series_ref in chunks.keys() {
-        db.head.reserve_ref(*series_ref);
-    }
+    let all: Vec<PathBuf> = log.iter().chain(&paths).cloned().collect();
+    let mut replayed = std::thread::scope(|scope| {
+        let feed = Feed::start(scope, files, &all);
+        let mut state = State {
+            db,
+            shards: Shards::start(scope, &db.head),
+            refs: Refs::default(),
+            chunks,
+            replayed: Replayed::default(),
+            unknown: HashMap::default(),
+            min_valid: db.head.min_valid_time(),
+            late: false,
+        };
+        state.replayed.damages = state.read(&feed, &log)?;
+        state.check_unknown(&layout, &log[from_checkpoint..])?;
+        state.late = true;
+        state.replayed.late_damages = state.read(&feed, &paths)?;
+        let State { shards, mut replayed, chunks, .. } = state;
+        let applied = shards.finish();
+        (replayed.samples, replayed.late_samples) = (applied.samples, applied.late_samples);
+        chunks.refs().for_each(|series_ref| db.head.reserve_ref(series_ref));
+        Ok::<_, OpenError>(replayed)
+    })?;
     db.head.collect_garbage();
     replayed.time = started.elapsed();
     tracing::info!(
-        component = "tsdb", segments = log.len() + paths.len(), samples = replayed.samples + replayed.late_samples,
+        component = "tsdb", segments = all.len(), samples = replayed.samples + replayed.late_samples,
         total_replay_duration = ?replayed.time, "WAL replay completed"
     );
     Ok(replayed)
@@ -122,41 +122,73 @@ pub(super) fn repair(files: &dyn Files, dir: &Path, replayed: &Replayed) -> Resu
     Ok(())
 }
 
-struct State<'d> {
+struct State<'s, 'd> {
     db: &'d Db,
-    replayer: Replayer<'d>,
-    slots: HashMap<SeriesRef, Slot, FixedState>,
+    shards: Shards<'s>,
+    refs: Refs,
     /// Chunks in files whose series has not been seen yet.
-    chunks: HashMap<SeriesRef, Vec<Found>, FixedState>,
+    chunks: Chunks,
     replayed: Replayed,
     /// Samples by refs that no record names.
     unknown: HashMap<SeriesRef, u64, FixedState>,
+    /// Samples before it are in blocks.
+    min_valid: i64,
     /// Whether the log of out-of-order samples is being read.
     late: bool,
 }
 
-impl State<'_> {
-    /// Reads segments in order; gives the damages that it met.
-    fn read(&mut self, files: &dyn Files, segments: &[PathBuf]) -> Result<Vec<Damage>, OpenError> {
+impl State<'_, '_> {
+    /// Takes over what the feed reads of these segments; gives the damages that it met.
+    fn read(&mut self, feed: &Feed, segments: &[PathBuf]) -> Result<Vec<Damage>, OpenError> {
         let mut damages = Vec::new();
-        let mut reader = SegmentReader::new();
         for path in segments {
-            let content = files.map(path).map_err(|error| OpenError::Io { action: "read", path: path.clone(), error })?;
-            let read = reader.each(path, &content, |record| {
-                if let Err(malformed) = self.record(record.bytes) {
-                    // Its checksum fits, so this is no fault of the disk; the record alone is lost.
-                    tracing::warn!(component = "tsdb", segment = %path.display(), offset = record.offset, err = %malformed, "skipped a WAL record");
+            loop {
+                self.db.may_go_on()?;
+                match feed.blocks.recv() {
+                    Ok(Fed::Block(block)) => {
+                        for (offset, record) in block.records() {
+                            if let Err(malformed) = self.record(record) {
+                                // Its checksum fits, so this is no fault of the disk; the record alone is lost.
+                                tracing::warn!(component = "tsdb", segment = %path.display(), offset, err = %malformed, "skipped a WAL record");
+                            }
+                        }
+                        feed.done(block);
+                    }
+                    Ok(Fed::End(damage)) => {
+                        if let Some(damage) = damage {
+                            tracing::warn!(component = "tsdb", err = %damage, "Encountered WAL read error, attempting repair");
+                            damages.push(damage);
+                        }
+                        break;
+                    }
+                    Ok(Fed::Failed(error)) => return Err(OpenError::Io { action: "read", path: path.clone(), error }),
+                    // Only after a failure, which has been taken over.
+                    Err(_) => return Ok(damages),
                 }
-            });
-            if let Err(damage) = read {
-                tracing::warn!(component = "tsdb", err = %damage, "Encountered WAL read error, attempting repair");
-                damages.push(damage);
             }
             if let Some(segment) = SegmentIndex::of(path).filter(|_| !self.late) {
                 self.db.progress.read(segment);
             }
         }
         Ok(damages)
+    }
+
+    /// Refuses a log whose series records are gone but for damage in these segments, where that has cost samples their names.
+    fn check_unknown(&self, layout: &Layout, segments: &[PathBuf]) -> Result<(), OpenError> {
+        if self.unknown.is_empty() {
+            return Ok(());
+        }
+        let damages = &self.replayed.damages;
+        let cost_series = damages.iter().any(|damage| segments.contains(&damage.path));
+        let samples = self.unknown.values().sum();
+        let begins_late = layout.segments.first().filter(|first| first.index.0 > 0 && layout.checkpoints.is_empty());
+        let first = begins_late.map(|first| first.path.clone()).or_else(|| damages.first().map(|damage| damage.path.clone()));
+        if let (false, Some(first)) = (cost_series, first) {
+            return Err(OpenError::SeriesMissing { samples, series: self.unknown.len() as u64, first });
+        }
+        // Else the log is whole but for damage that has been reported; or a series was removed before its last samples were.
+        tracing::warn!(component = "tsdb", samples, series = self.unknown.len(), "Unknown series references");
+        Ok(())
     }
 
     fn record(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
@@ -178,31 +210,21 @@ impl State<'_> {
                     self.sample(series_ref, Sample { start, time, value });
                 })
             }
-            Kind::Tombstones => record::decode_tombstones(bytes, |series_ref, min_time, max_time| {
-                let Some(slot) = self.slots.get(&series_ref) else {
-                    // It was given once.
-                    self.db.head.reserve_ref(series_ref);
-                    return;
-                };
-                match (min_time, max_time) {
-                    (i64::MIN, i64::MAX) => self.replayer.forget(*slot),
-                    _ => self.replayer.tombstone(*slot, Interval { start: Timestamp(min_time), end: Timestamp(max_time) }),
-                }
-            }),
+            Kind::Tombstones => self.tombstones(bytes),
             Kind::MmapMarkers => record::decode_mmap_markers(bytes, |series_ref, place| {
-                if let Some(slot) = self.slots.get(&series_ref) {
-                    self.replayer.marker(*slot, place);
+                if let Some(slot) = self.slot(series_ref) {
+                    self.shards.item(slot, Item::Marker(place));
                 }
             }),
             Kind::Exemplars => record::decode_exemplars(bytes, |series_ref, time, value, pairs| {
-                if let Some(slot) = self.slots.get(&series_ref) {
+                if let Some(slot) = self.slot(series_ref).filter(|_| time >= self.min_valid) {
                     let exemplar = Exemplar { labels: labels(pairs), value, timestamp: Timestamp(time), has_timestamp: true };
-                    self.replayer.exemplar(*slot, exemplar);
+                    self.db.head.replay_exemplar(slot, exemplar);
                 }
             }),
             Kind::Metadata => record::decode_metadata(bytes, |series_ref, kind, unit, help| {
-                if let Some(slot) = self.slots.get(&series_ref) {
-                    self.replayer.metadata(*slot, &Metadata { kind, unit: unit.to_owned(), help: help.to_owned() });
+                if let Some(slot) = self.slot(series_ref) {
+                    self.db.head.replay_metadata(slot, &Metadata { kind, unit: unit.to_owned(), help: help.to_owned() });
                 }
             }),
             Kind::Unknown(_) => {
@@ -213,43 +235,70 @@ impl State<'_> {
     }
 
     fn series(&mut self, series_ref: SeriesRef, labels: &Labels) {
-        if !is_ref(series_ref) {
-            return;
-        }
-        self.replayer.release();
-        let handle = self.db.head.replay_series(labels, series_ref);
+        let Some(handle) = self.db.head.replay_series(labels, series_ref) else { return };
         if handle.series_ref != series_ref {
             self.replayed.aliases.push(series_ref);
         }
-        self.slots.insert(series_ref, handle.slot);
-        for found in self.chunks.remove(&series_ref).unwrap_or_default() {
-            self.replayer.mapped(handle.slot, found.chunk, found.out_of_order);
+        self.refs.set(series_ref, handle.slot);
+        let shards = &mut self.shards;
+        self.chunks.take(series_ref, |chunk, out_of_order| shards.item(handle.slot, Item::Mapped { chunk, out_of_order }));
+    }
+
+    /// The slot of a ref; one without a series was given once all the same.
+    fn slot(&mut self, series_ref: SeriesRef) -> Option<Slot> {
+        let slot = self.refs.get(series_ref);
+        if slot.is_none() {
+            self.db.head.reserve_ref(series_ref);
         }
+        slot
+    }
+
+    fn tombstones(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        let mut gone: Vec<Slot> = Vec::new();
+        let decoded = record::decode_tombstones(bytes, |series_ref, min_time, max_time| {
+            let Some(slot) = self.slot(series_ref) else { return };
+            match (min_time, max_time) {
+                (i64::MIN, i64::MAX) => gone.push(slot),
+                _ => self.shards.item(slot, Item::Delete(Interval { start: Timestamp(min_time), end: Timestamp(max_time) })),
+            }
+        });
+        if !gone.is_empty() {
+            gone.sort_unstable();
+            gone.dedup();
+            // Their slots are given to others.
+            self.shards.wait();
+            self.db.head.replay_remove(&gone);
+            self.refs.forget(&gone);
+        }
+        decoded
     }
 
     #[inline]
     fn float(&mut self, series_ref: SeriesRef, start: i64, time: i64, value: f64) {
-        if self.late {
+        if self.late || start != 0 {
             return self.sample(series_ref, Sample { start, time, value: Value::Float(value) });
         }
-        match self.slots.get(&series_ref) {
-            Some(slot) => self.replayed.samples += u64::from(self.replayer.float(*slot, start, time, value)),
+        match self.refs.get(series_ref) {
+            Some(slot) if time >= self.min_valid => self.shards.float(slot, time, value),
+            Some(_) => {}
             None => self.unknown(series_ref, time),
         }
     }
 
     fn sample(&mut self, series_ref: SeriesRef, sample: Sample) {
-        match self.slots.get(&series_ref) {
-            Some(slot) if self.late => self.replayed.late_samples += u64::from(self.replayer.late(*slot, sample)),
-            Some(slot) => self.replayed.samples += u64::from(self.replayer.sample(*slot, &sample)),
+        match self.refs.get(series_ref) {
+            Some(slot) if self.late => self.shards.item(slot, Item::Late(sample)),
+            Some(slot) if sample.time >= self.min_valid => self.shards.item(slot, Item::Sample(sample)),
+            Some(_) => {}
             None => self.unknown(series_ref, sample.time),
         }
     }
 
     /// What is in blocks needs no name.
+    #[cold]
     fn unknown(&mut self, series_ref: SeriesRef, time: i64) {
         self.db.head.reserve_ref(series_ref);
-        if time >= self.db.head.min_valid_time() {
+        if time >= self.min_valid {
             *self.unknown.entry(series_ref).or_default() += 1;
         }
     }

@@ -10,7 +10,7 @@ use crate::wal::Records;
 use crate::wal::record::{ExemplarsEncoder, MetadataEncoder};
 use model::{Exemplar, Labels, Matcher, Metadata};
 use std::sync::{MutexGuard, PoisonError};
-use storage::{Batch, Committed, ExemplarSource, Interval, RowSeries, SelectError, SeriesExemplars, SeriesHandle};
+use storage::{Batch, Committed, ExemplarSource, Interval, RowSeries, SelectError, SeriesExemplars, SeriesHandle, Slot};
 
 /// What of a batch passed the check.
 #[derive(Debug, Default)]
@@ -93,14 +93,16 @@ impl Head {
     }
 
     /// An exemplar of the log.
-    pub(super) fn replay_exemplar(&self, handle: SeriesHandle, exemplar: Exemplar) {
-        let labels = self.read_index().labels(handle.slot.0);
+    pub fn replay_exemplar(&self, slot: Slot, exemplar: Exemplar) {
+        let index = self.read_index();
+        let (handle, labels) = (index.handle(slot.0), index.labels(slot.0));
+        drop(index);
         let _ = self.exemplar_ring().add(handle.series_ref, || labels, exemplar);
     }
 
     /// Metadata of the log.
-    pub(super) fn replay_metadata(&self, handle: SeriesHandle, metadata: &Metadata) {
-        self.metadata().set(handle.slot, metadata);
+    pub fn replay_metadata(&self, slot: Slot, metadata: &Metadata) {
+        self.metadata().set(slot, metadata);
     }
 }
 

@@ -131,6 +131,11 @@ impl Head {
         std::mem::take(&mut self.garbage().removed)
     }
 
+    /// Refs that [`Self::take_removed`] is to give, too.
+    pub(super) fn add_removed(&self, refs: Vec<SeriesRef>) {
+        self.garbage().removed.extend(refs);
+    }
+
     /// Waits until every commit that has begun is in place: later ones take nothing that is older than [`Self::appendable_from`].
     pub fn wait_for_commits(&self) {
         self.commits.wait_for(self.commits.turn());

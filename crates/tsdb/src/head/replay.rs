@@ -8,14 +8,14 @@ use super::commit::{LockedSlab, stale_as};
 use super::mapped::{MappedChunk, Place};
 use super::sequence::Sequence;
 use super::series::{FullChunk, Grown};
-use super::slab::{Appended, Commit};
+use super::slab::{Appended, Commit, SLOTS_MAX};
 use crate::chunk::{Sample, Value};
-use model::{Exemplar, Labels, Metadata};
+use model::Labels;
 use std::sync::atomic::Ordering;
 use storage::{Interval, SeriesHandle, SeriesRef, Slot};
 
 /// Whether a series can have this ref: what a disk gives may be anything.
-pub fn is_ref(series_ref: SeriesRef) -> bool {
+fn is_ref(series_ref: SeriesRef) -> bool {
     (1..1 << 40).contains(&series_ref.0)
 }
 
@@ -39,17 +39,44 @@ impl Head {
         Replayer { head: self, slab: LockedSlab::default(), commit, min_valid, times: nothing, late_times: nothing, chunks: 0 }
     }
 
-    /// Adds a series of the log, or finds the one that has its labels already.
-    pub fn replay_series(&self, labels: &Labels, series_ref: SeriesRef) -> SeriesHandle {
+    /// Adds a series of the log, or finds the one that has its labels already; none when there are too many, or the ref is none
+    /// that a series can have.
+    pub fn replay_series(&self, labels: &Labels, series_ref: SeriesRef) -> Option<SeriesHandle> {
+        if !is_ref(series_ref) {
+            return None;
+        }
         self.reserve_ref(series_ref);
         let mut index = self.write_index();
         if let Some(known) = index.find(labels) {
-            return known;
+            return Some(known);
+        }
+        if index.series_count() as u64 >= SLOTS_MAX {
+            return None;
         }
         let slot = index.insert(labels, series_ref);
         self.slabs.place(slot, series_ref);
         self.counters.series_created.fetch_add(1, Ordering::Relaxed);
-        SeriesHandle { slot, series_ref }
+        Some(SeriesHandle { slot, series_ref })
+    }
+
+    /// Removes series with all that they have: the log says that they are gone, and may name others with their labels later.
+    pub fn replay_remove(&self, slots: &[Slot]) {
+        let mut index = self.write_index();
+        let mut removed = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let Some(mut slab) = self.slabs.lock(*slot) else { continue };
+            slab.mark_dying(*slot);
+            removed.extend(slab.bury(*slot, |_| true).map(|(series_ref, _)| series_ref));
+        }
+        let numbers: Vec<u32> = slots.iter().map(|slot| slot.0).collect();
+        let limbo = index.remove(&numbers);
+        index.reclaim(limbo);
+        drop(index);
+        let mut metadata = self.metadata();
+        slots.iter().for_each(|slot| metadata.remove(*slot));
+        drop(metadata);
+        self.counters.series_removed.fetch_add(removed.len() as u64, Ordering::Relaxed);
+        self.add_removed(removed);
     }
 
     /// Never gives this ref, nor a lower one, to a new series. One that no series can have is passed over.
@@ -158,34 +185,6 @@ impl Replayer<'_> {
         if let Some(series) = self.slab.get(self.head, slot).and_then(|slab| slab.series_mut(slot)) {
             series.delete(interval);
         }
-    }
-
-    /// Drops all samples of a series: the log says that it is gone.
-    pub fn forget(&mut self, slot: Slot) {
-        if let Some(series) = self.slab.get(self.head, slot).and_then(|slab| slab.series_mut(slot)) {
-            series.clear();
-        }
-    }
-
-    /// Adds an exemplar.
-    pub fn exemplar(&mut self, slot: Slot, exemplar: Exemplar) {
-        if let Some(handle) = self.handle(slot) {
-            self.head.replay_exemplar(handle, exemplar);
-        }
-    }
-
-    /// Sets a series' metadata.
-    pub fn metadata(&mut self, slot: Slot, metadata: &Metadata) {
-        if let Some(handle) = self.handle(slot) {
-            self.head.replay_metadata(handle, metadata);
-        }
-    }
-
-    /// For what is not in the slab, which is given back.
-    fn handle(&mut self, slot: Slot) -> Option<SeriesHandle> {
-        let series_ref = self.slab.get(self.head, slot)?.series(slot)?.series_ref();
-        self.release();
-        Some(SeriesHandle { slot, series_ref })
     }
 
     /// Gives the slab that was touched last back.

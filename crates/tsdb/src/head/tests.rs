@@ -83,7 +83,7 @@ fn full_chunks_move_to_files_and_are_read_there() {
     let mut found = Vec::new();
     mapped.load(|chunk| found.push(chunk)).unwrap();
     let again = Head::new(HeadOptions::default(), Some(Arc::new(mapped)));
-    let handle = again.replay_series(&labels(1), SeriesRef(1));
+    let handle = again.replay_series(&labels(1), SeriesRef(1)).unwrap();
     let mut replayer = again.replayer();
     for found in found.iter().filter(|found| found.series_ref == SeriesRef(1)) {
         assert!(replayer.mapped(handle.slot, found.chunk, false));
@@ -490,7 +490,7 @@ fn replayed_samples_out_of_order_and_markers() {
     mapped.load(|chunk| found.push(chunk)).unwrap();
     assert_eq!((found.len(), found[0].out_of_order), (1, true));
     let again = Head::new(options, Some(Arc::new(mapped)));
-    let handle = again.replay_series(&labels(1), SeriesRef(1));
+    let handle = again.replay_series(&labels(1), SeriesRef(1)).unwrap();
     let mut replayer = again.replayer();
     assert!(replayer.mapped(handle.slot, found[0].chunk, true));
     for time in [5, 3, 4, 6] {

@@ -4,10 +4,16 @@
 //! told apart from chance. Whether that is the trace of an interrupted write or of a broken disk, [`Fault::is_torn`] says.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
+
+use world::ReadAt;
 
 use super::compress::{Compression, Decompressor};
 use super::page::{FIRST, FRAGMENT_HEADER_LEN, FRAGMENT_MASK, FULL, LAST, MIDDLE, PAGE_END, PAGE_LEN, RESERVED_MASK, SNAPPY, ZSTD};
+
+/// Bytes of a file that are in memory at a time, unless a record needs more.
+const WINDOW_LEN: u64 = 16 * PAGE_LEN as u64;
 
 /// A record and where it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +132,52 @@ impl SegmentReader {
         }
     }
 
+    /// As [`SegmentReader::each`] for a file of `len` bytes, of which few are in memory at a time; it ends early when `visit`
+    /// says no. The damage after which nothing can be read is the answer, not an error.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn each_in_file(
+        &mut self,
+        path: &Path,
+        file: &dyn ReadAt,
+        len: u64,
+        mut visit: impl FnMut(Record<'_>) -> bool,
+    ) -> io::Result<Option<Damage>> {
+        let mut bytes = Vec::new();
+        // The window is a run of whole pages, so that only a record can be cut by its end, not a fragment.
+        let (mut start, mut begin, mut size) = (0, 0, WINDOW_LEN);
+        loop {
+            let end = len.min(start + size);
+            bytes.resize((end - start) as usize, 0);
+            file.read_at(start, &mut bytes)?;
+            let mut cursor = Cursor { segment: &bytes, offset: begin, good_len: begin };
+            let fault = loop {
+                match self.next(&mut cursor) {
+                    Ok(Some(record)) => {
+                        if !visit(Record { offset: start + record.offset, ..record }) {
+                            return Ok(None);
+                        }
+                    }
+                    Ok(None) => break None,
+                    Err(fault) => break Some(fault),
+                }
+            };
+            let (offset, good_len) = (start + cursor.offset as u64, start + cursor.good_len as u64);
+            match fault {
+                None if end == len => return Ok(None),
+                Some(fault) if end == len || !fault.is_torn() => {
+                    return Ok(Some(Damage { path: path.to_owned(), offset, good_len, fault }));
+                }
+                _ => {}
+            }
+            let next = if fault.is_none() { end } else { good_len };
+            let page = next - next % PAGE_LEN as u64;
+            size = if page == start { size * 2 } else { WINDOW_LEN };
+            (start, begin) = (page, (next - page) as usize);
+        }
+    }
+
     /// The next record; on a fault the cursor stands at it.
     fn next<'a, 's: 'a>(&'a mut self, cursor: &mut Cursor<'s>) -> Result<Option<Record<'a>>, Fault> {
         self.joined.clear();
@@ -225,5 +277,63 @@ impl<'a> Cursor<'a> {
     /// A fragment that is not whole: torn if the segment ends within its page, else `fault`.
     fn cut(&self, page_end: usize, fault: Fault) -> Fault {
         if self.segment.len() < page_end { Fault::Torn } else { fault }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::super::page::put_record;
+    use super::*;
+    use proptest::prelude::*;
+
+    struct Bytes(Vec<u8>);
+
+    impl ReadAt for Bytes {
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            let from = usize::try_from(offset).unwrap();
+            buffer.copy_from_slice(self.0.get(from..from + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_file_is_read_as_its_bytes_are(
+            lens in prop::collection::vec(prop_oneof![0usize..200, 30_000usize..70_000, 400_000usize..1_500_000], 1..12),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+            flip in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let mut segment = Vec::new();
+            for len in lens {
+                put_record(&mut segment, 0, 0, &vec![7; len]);
+            }
+            if let Some(cut) = cut {
+                segment.truncate(cut.index(segment.len()));
+            }
+            if let Some(flip) = flip.filter(|_| !segment.is_empty()) {
+                let at = flip.index(segment.len());
+                segment[at] ^= 0xff;
+            }
+            let path = Path::new("00000000");
+            let (mut whole, mut by_window) = (Vec::new(), Vec::new());
+            let damage = SegmentReader::new().each(path, &segment, |record| whole.push((record.offset, record.bytes.len()))).err();
+            let len = segment.len() as u64;
+            let file = Bytes(segment);
+            let found = SegmentReader::new().each_in_file(path, &file, len, |record| {
+                by_window.push((record.offset, record.bytes.len()));
+                true
+            });
+            let found = found.unwrap();
+            prop_assert_eq!(whole, by_window);
+            prop_assert_eq!(damage.as_ref().map(|damage| (damage.offset, damage.fault)), found.as_ref().map(|damage| (damage.offset, damage.fault)));
+            if let Some((damage, found)) = damage.zip(found) {
+                // Filling behind the last whole record may count as good.
+                let between = damage.good_len as usize..found.good_len as usize;
+                prop_assert!(file.0[between].iter().all(|byte| *byte == 0));
+            }
+        }
     }
 }
