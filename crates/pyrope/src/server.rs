@@ -1,6 +1,6 @@
 //! Wiring: what is started in which order, and ended in which.
 //!
-//! Order of the start: configuration, store (replay), listeners, scraping. Order of the end: readiness is taken back,
+//! Order of the start: configuration, listeners, store, scraping, replay of the log, readiness. Order of the end: readiness is taken back,
 //! scrape loops end (batches under way are committed), connections finish, the store is synced and closed.
 
 use crate::flags::Flags;
@@ -124,10 +124,22 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
         tracing::error!(err = %error, "Applying the configuration failed");
         outcome = Err(Refusal::World);
     } else {
-        app.set_ready(true);
-        tracing::info!("Server is ready to receive web requests.");
+        // Scraping has begun: what comes meanwhile waits in the store.
+        let replaying = db.clone();
+        let mut replay = tokio::task::spawn_blocking(move || replaying.replay());
         loop {
             tokio::select! {
+                replayed = &mut replay, if !app.is_ready() => match replayed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+                    Ok(()) => {
+                        app.set_ready(true);
+                        tracing::info!("Server is ready to receive web requests.");
+                    }
+                    Err(error) => {
+                        log_refusal(&error, flags);
+                        outcome = Err(Refusal::World);
+                        break;
+                    }
+                },
                 _ = hangup.recv() => {
                     // The outcome is logged and stands in the metrics.
                     let _ = reload_now(&app, &scrape, &db, flags, &config_path, &parser).await;
@@ -254,19 +266,23 @@ fn open_store(flags: &Flags, config: &Config) -> Result<Arc<tsdb::Db>, Refusal> 
     if let Some(warning) = store::warnings(&config.storage) {
         tracing::warn!("{warning}");
     }
-    tsdb::Db::open(options).map_err(|error| {
-        tracing::error!(err = %format_args!("{error}{}", storage_hint(&error, flags.text("storage.tsdb.path"))), "Opening storage failed");
+    tsdb::Db::begin(options).map_err(|error| {
+        log_refusal(&error, flags);
         Refusal::World
     })
 }
 
+fn log_refusal(error: &tsdb::OpenError, flags: &Flags) {
+    tracing::error!(err = %format_args!("{error}{}", storage_hint(error, flags.text("storage.tsdb.path"))), "Opening storage failed");
+}
+
 /// The next step, where the error itself does not name it.
 fn storage_hint(error: &tsdb::OpenError, dir: &str) -> String {
-    use tsdb::OpenError::{Block, Io, Lock, Locked, Segments, SeriesMissing};
+    use tsdb::OpenError::{Block, Closed, Io, Lock, Locked, Segments, SeriesMissing};
     match error {
         Locked => format!("; another server has {dir} open: stop it, or choose another --storage.tsdb.path"),
         Lock(_) | Io { .. } => format!("; give this user access to {dir}, or choose another --storage.tsdb.path"),
-        Block(_) | SeriesMissing { .. } | Segments(_) => String::new(),
+        Block(_) | Closed | SeriesMissing { .. } | Segments(_) => String::new(),
     }
 }
 

@@ -114,7 +114,8 @@ impl App {
         self.ready.store(ready, Ordering::Release);
     }
 
-    pub(crate) fn is_ready(&self) -> bool {
+    /// Whether `/-/ready` answers 200.
+    pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
     }
 
