@@ -171,9 +171,12 @@ impl<C> OooSeries<C> {
         self.full.push(OooChunk { min_time, max_time, chunk, notes: Notes::None });
     }
 
-    /// Drops the open chunk's samples: a log says that they are in a full chunk.
-    pub fn clear_open(&mut self) {
-        self.open = Vec::new();
+    /// Drops samples of the open chunk for which `keep` does not hold: a log says that they are in a full chunk.
+    pub fn retain_open(&mut self, keep: impl FnMut(&Sample) -> bool) {
+        self.open.retain(keep);
+        if self.open.is_empty() {
+            self.open = Vec::new();
+        }
         self.open_notes = Vec::new();
     }
 

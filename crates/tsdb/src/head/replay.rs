@@ -6,10 +6,11 @@
 use super::Head;
 use super::commit::{LockedSlab, stale_as};
 use super::mapped::{MappedChunk, Place};
+use super::ooo::OooChunk;
 use super::sequence::Sequence;
 use super::series::{FullChunk, Grown};
 use super::slab::{Appended, Commit, SLOTS_MAX};
-use crate::chunk::{Sample, Value};
+use crate::chunk::{Sample, Value, samples};
 use model::Labels;
 use std::sync::atomic::Ordering;
 use storage::{Interval, SeriesHandle, SeriesRef, Slot};
@@ -168,16 +169,30 @@ impl Replayer<'_> {
         inserted.outcome == super::ooo::Outcome::Stored
     }
 
-    /// A marker of the out-of-order log: the samples of a series before it are in the chunk at this place, if that is there.
+    /// A marker of the out-of-order log: the samples of a series before it are in the chunk at this place, and in those that were
+    /// written together with it. The place alone says little: a power cut may have taken the file, and a later run have put another
+    /// chunk of the series there. So the chunks are read, and the samples that they have not stay.
     pub fn marker(&mut self, slot: Slot, place: u64) {
         let Some(series) = self.slab.get(self.head, slot).and_then(|slab| slab.series_mut(slot)) else { return };
         let place = Place { file: (place >> 32) as u32, offset: place as u32 };
-        let is_there = series
-            .ooo()
-            .is_some_and(|ooo| ooo.full().iter().any(|full| matches!(&full.chunk, FullChunk::Mapped(chunk) if chunk.place() == place)));
-        if is_there {
-            series.ooo_mut().clear_open();
+        let Some(ooo) = series.ooo() else { return };
+        let Some((first, last)) = ooo.open().first().zip(ooo.open().last()).map(|(first, last)| (first.time, last.time)) else { return };
+        let is_named = |full: &OooChunk<FullChunk>| matches!(&full.chunk, FullChunk::Mapped(chunk) if chunk.place() == place);
+        let Some(at) = ooo.full().iter().position(is_named) else { return };
+        let mut times: Vec<i64> = Vec::new();
+        for full in ooo.full()[..=at].iter().rev() {
+            let FullChunk::Mapped(chunk) = &full.chunk else { break };
+            if chunk.min_time() < first || chunk.max_time() > last || times.len() >= ooo.open().len() {
+                break;
+            }
+            let Some(file) = self.head.mapped().and_then(|mapped| mapped.file(chunk.place().file)) else { break };
+            let read = file.chunk(chunk.place().offset, |encoding, bytes| samples(encoding, bytes, |sample| times.push(sample.time)));
+            if !matches!(read, Ok(Ok(()))) {
+                break;
+            }
         }
+        times.sort_unstable();
+        series.ooo_mut().retain_open(|sample| times.binary_search(&sample.time).is_err());
     }
 
     /// Deletes a stretch of a series' time.
