@@ -166,6 +166,8 @@ pub struct Store {
     newest: Option<i64>,
     /// Whether `newest` and those of the series are what the real store has.
     newest_known: bool,
+    /// Samples before this are in blocks.
+    blocks_end: Option<i64>,
     out_of_order_window_ms: i64,
     /// Samples in order may be this much older than the newest of all.
     lag_max_ms: i64,
@@ -216,7 +218,12 @@ enum Presence {
 impl Store {
     /// An empty store; a sample in order may be `lag_max_ms` older than the newest of all series.
     pub fn new(lag_max_ms: i64) -> Self {
-        Self { series: BTreeMap::new(), newest: None, newest_known: true, out_of_order_window_ms: 0, lag_max_ms }
+        Self { series: BTreeMap::new(), newest: None, newest_known: true, blocks_end: None, out_of_order_window_ms: 0, lag_max_ms }
+    }
+
+    /// Samples before this time are in blocks: none is in order any more. The store behaves as if it had one of this time.
+    pub fn set_blocks_end(&mut self, time: Option<i64>) {
+        self.blocks_end = time;
     }
 
     /// Late samples are taken up to this age; 0 = never.
@@ -235,11 +242,16 @@ impl Store {
     }
 
     fn newest_before(&self, rows: &[Row]) -> i64 {
-        self.newest.unwrap_or_else(|| rows.first().map_or(0, |row| row.time))
+        self.newest.max(self.blocks_end).unwrap_or_else(|| rows.first().map_or(0, |row| row.time))
+    }
+
+    /// The least time of a sample in order, by the newest one.
+    fn least(&self, newest_of_all: i64) -> i64 {
+        (newest_of_all - self.lag_max_ms).max(self.blocks_end.unwrap_or(i64::MIN))
     }
 
     fn outcome(&self, row: &Row, newest_of_all: i64) -> Option<RowOutcome> {
-        let least = newest_of_all - self.lag_max_ms;
+        let least = self.least(newest_of_all);
         let window = self.out_of_order_window_ms;
         if row.time >= least {
             let newest = self.series.get(&row.labels).and_then(|series| series.newest.as_ref());
@@ -267,7 +279,7 @@ impl Store {
     /// Takes the rows of a batch that the real store acknowledged: those it answered `Stored` for.
     pub fn commit(&mut self, rows: &[Row], outcomes: &[RowOutcome], durable: Durable) {
         let newest_of_all = self.newest_before(rows);
-        let least = newest_of_all - self.lag_max_ms;
+        let least = self.least(newest_of_all);
         let before: Vec<Option<i64>> =
             rows.iter().map(|row| self.series.get(&row.labels).and_then(|s| s.newest.as_ref()).map(|(time, ..)| *time)).collect();
         self.submit(rows);

@@ -70,7 +70,6 @@ pub(super) fn replay(db: &Db) -> Result<Replayed, OpenError> {
     if let Some(checkpoint) = layout.checkpoints.last() {
         log.extend(checkpoint::read(files, checkpoint)?);
     }
-    let from_checkpoint = log.len();
     log.extend(layout.after_checkpoint().iter().map(|segment| segment.path.clone()));
     let late = segment::list(files, &dir.join("wbl"))?;
     if let [first, .., last] | [first @ last] = layout.after_checkpoint() {
@@ -92,7 +91,7 @@ pub(super) fn replay(db: &Db) -> Result<Replayed, OpenError> {
             late: false,
         };
         state.replayed.damages = state.read(&feed, &log)?;
-        state.check_unknown(&layout, &log[from_checkpoint..])?;
+        state.check_unknown(&layout)?;
         state.late = true;
         state.replayed.late_damages = state.read(&feed, &paths)?;
         let State { shards, mut replayed, chunks, .. } = state;
@@ -173,18 +172,14 @@ impl State<'_, '_> {
         Ok(damages)
     }
 
-    /// Refuses a log whose series records are gone but for damage in these segments, where that has cost samples their names.
-    fn check_unknown(&self, layout: &Layout, segments: &[PathBuf]) -> Result<(), OpenError> {
+    /// Refuses a log whose beginning is missing, where that has cost samples their names.
+    fn check_unknown(&self, layout: &Layout) -> Result<(), OpenError> {
         if self.unknown.is_empty() {
             return Ok(());
         }
-        let damages = &self.replayed.damages;
-        let cost_series = damages.iter().any(|damage| segments.contains(&damage.path));
         let samples = self.unknown.values().sum();
-        let begins_late = layout.segments.first().filter(|first| first.index.0 > 0 && layout.checkpoints.is_empty());
-        let first = begins_late.map(|first| first.path.clone()).or_else(|| damages.first().map(|damage| damage.path.clone()));
-        if let (false, Some(first)) = (cost_series, first) {
-            return Err(OpenError::SeriesMissing { samples, series: self.unknown.len() as u64, first });
+        if let Some(first) = layout.segments.first().filter(|first| first.index.0 > 0 && layout.checkpoints.is_empty()) {
+            return Err(OpenError::SeriesMissing { samples, series: self.unknown.len() as u64, first: first.path.clone() });
         }
         // Else the log is whole but for damage that has been reported; or a series was removed before its last samples were.
         tracing::warn!(component = "tsdb", samples, series = self.unknown.len(), "Unknown series references");

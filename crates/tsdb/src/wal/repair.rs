@@ -18,15 +18,17 @@ use super::read::Damage;
 pub fn repair(files: &dyn Files, damage: &Damage, damaged_folder: &Path) -> io::Result<()> {
     let segment = &damage.path;
     let folder = segment.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let name = segment.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    // With its folder's, which is the log's or a checkpoint's: both begin with segment 0.
+    let of = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).ok_or(io::ErrorKind::InvalidInput);
+    let name = format!("{}-{}", of(folder)?, of(segment)?);
     let content = files.read(segment)?;
     let good_len = usize::try_from(damage.good_len).unwrap_or(usize::MAX).min(content.len());
     files.create_folder(damaged_folder)?;
     if !damage.fault.is_torn() {
-        write(files, &damaged_folder.join(format!("wal-{name}")), &content)?;
+        write(files, &damaged_folder.join(&name), &content)?;
         files.sync_folder(damaged_folder)?;
     }
-    let aside = damaged_folder.join(format!("wal-{name}.good"));
+    let aside = damaged_folder.join(format!("{name}.good"));
     write(files, &aside, &content[..good_len])?;
     files.rename(&aside, segment)?;
     files.sync_folder(folder)

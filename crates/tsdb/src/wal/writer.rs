@@ -195,7 +195,8 @@ thread_local! {
 }
 
 impl Wal {
-    /// Opens a log in `folder` for writing: creates the folder if need be, and always a new segment.
+    /// Opens a log in `folder` for writing: creates the folder if need be, and always a new segment. What earlier runs left is made
+    /// durable first: it has been read by now, so from here on it counts as being there.
     ///
     /// # Errors
     /// The operating system's, or `InvalidData` when segments are missing.
@@ -205,6 +206,10 @@ impl Wal {
             segment::ListError::Io { error, .. } => error,
             gap @ segment::ListError::Gap { .. } => io::Error::new(io::ErrorKind::InvalidData, gap),
         })?;
+        for segment in layout.after_checkpoint() {
+            // Syncing what is clean costs nothing.
+            files.len(&segment.path).and_then(|len| files.open_cut(&segment.path, len))?.sync()?;
+        }
         let index = layout.next_index();
         let output = open_new(&*files, folder, index)?;
         files.sync_folder(folder)?;
