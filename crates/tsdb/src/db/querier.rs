@@ -25,9 +25,18 @@ impl Db {
         let head = ask(&self.head)?;
         let mut all = vec![head];
         for block in self.blocks_in(range) {
-            all.push(ask(&block)?);
+            let damaged = |warnings| Names { warnings, ..Names::default() };
+            all.push(ask(&block).or_else(|error| without(error).map(damaged))?);
         }
         Ok(merge_names(all))
+    }
+}
+
+/// Damage in the index of a block costs its part of an answer, which says so.
+fn without(error: SelectError) -> Result<Vec<String>, SelectError> {
+    match error {
+        SelectError::Corrupt(what) => Ok(vec![what]),
+        error => Err(error),
     }
 }
 
@@ -43,7 +52,8 @@ impl Queryable for Db {
         let mut all = Vec::with_capacity(blocks.len() + 1);
         all.push(head);
         for block in blocks {
-            all.push(block.select(range, matchers, hints)?);
+            let damaged = |warnings| Selection { warnings, ..Selection::default() };
+            all.push(block.select(range, matchers, hints).or_else(|error| without(error).map(damaged))?);
         }
         Ok(merge_selections(all, hints.sorted, hints.limit))
     }
