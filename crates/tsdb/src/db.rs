@@ -38,6 +38,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use storage::{Appender, Batch, CommitError, Committed, SelectError};
+use ulid::Ulid;
 use waiting::Waiting;
 use worker::{Priority, Worker};
 
@@ -148,6 +149,12 @@ pub enum DbError {
     /// A compaction.
     #[error(transparent)]
     Compact(#[from] CompactError),
+    /// A block that was just written; whatever it was made from is still there.
+    #[error("reload blocks: the new block {ulid} cannot be read")]
+    Unreadable {
+        /// Its name.
+        ulid: Ulid,
+    },
     /// A checkpoint of the log.
     #[error("create checkpoint: {0}")]
     Checkpoint(#[from] CheckpointError),

@@ -60,11 +60,11 @@ impl Blocks {
     }
 
     /// Brings the set in line with the directory: opens what is new, deletes what was merged or is beyond retention.
-    /// `head_bytes` are those of the logs and the head's chunks.
+    /// `head_bytes` are those of the logs and the head's chunks. Answers the blocks that are not open because they could not be read.
     ///
     /// # Errors
     /// When the directory cannot be listed, or a block not be deleted; all else has been done.
-    pub fn reload(&self, retention: &Retention, head_bytes: u64) -> Result<(), BlockError> {
+    pub fn reload(&self, retention: &Retention, head_bytes: u64) -> Result<Vec<Ulid>, BlockError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.counters.reloads.fetch_add(1, Ordering::Relaxed);
         self.reload_now(retention, head_bytes).inspect_err(|_| {
@@ -72,10 +72,10 @@ impl Blocks {
         })
     }
 
-    fn reload_now(&self, retention: &Retention, head_bytes: u64) -> Result<(), BlockError> {
+    fn reload_now(&self, retention: &Retention, head_bytes: u64) -> Result<Vec<Ulid>, BlockError> {
         let io = |error| BlockError::Io { path: self.dir.clone(), error };
         let before = self.open();
-        let (mut loadable, mut corrupted) = (Vec::new(), Vec::new());
+        let (mut loadable, mut corrupted, mut unread) = (Vec::new(), Vec::new(), Vec::new());
         let folders = block::folders(&*self.files, &self.dir).map_err(io)?;
         for (ulid, folder) in &folders {
             if let Some(open) = before.iter().find(|open| open.meta().ulid == *ulid) {
@@ -91,6 +91,7 @@ impl Blocks {
                 }
                 Err(error @ BlockError::Io { .. }) if !is_missing(&error) => {
                     tracing::error!(component = "tsdb", block = %ulid, err = %error, "block cannot be read now; trying again later");
+                    unread.push(*ulid);
                 }
                 Err(error @ BlockError::Version { .. }) => {
                     tracing::error!(component = "tsdb", block = %ulid, err = %error, "block of another version is not loaded");
@@ -121,7 +122,8 @@ impl Blocks {
                 tracing::info!(component = "tsdb", block = %ulid, "Deleting obsolete block");
             }
         }
-        Ok(())
+        unread.extend(damaged);
+        Ok(unread)
     }
 }
 

@@ -12,7 +12,7 @@
 use super::blocks::facts;
 use super::options::Settings;
 use super::{Db, DbError, Logs};
-use crate::block::{Block, BlockError, Compaction, Meta};
+use crate::block::{self, Block, BlockError, Compaction, Meta};
 use crate::compact::run::{self, CompactError, Floats, Target};
 use crate::compact::source::{BlockSource, SeriesSource};
 use crate::compact::{Origin, plan};
@@ -88,8 +88,8 @@ impl Db {
         while let Some((min_time, max_time)) = self.due() {
             // Rows that were checked before the boundary moved are applied before the block is written.
             self.head.wait_for_commits();
-            self.write_head_block(&self.options.dir, min_time, max_time)?;
-            self.reload()?;
+            let written = self.write_head_block(&self.options.dir, min_time, max_time)?;
+            self.publish(written.map(|meta| meta.ulid).as_slice())?;
             self.truncate_head(maintenance, max_time)?;
             maintenance.head_compacted_at = Some(self.options.clock.now_ms());
             compacted_to = Some(max_time);
@@ -117,8 +117,20 @@ impl Db {
 
     /// Brings the set of blocks in line with the directory.
     pub(super) fn reload(&self) -> Result<(), DbError> {
+        self.publish(&[])
+    }
+
+    /// Likewise, and makes sure that new blocks can be read before anything else that has their samples goes.
+    fn publish(&self, written: &[Ulid]) -> Result<(), DbError> {
         let retention = self.settings().retention;
-        Ok(self.blocks.reload(&retention, self.log_bytes() + self.head.stats().chunk_file_bytes)?)
+        let unread = self.blocks.reload(&retention, self.log_bytes() + self.head.stats().chunk_file_bytes)?;
+        let mut unread = written.iter().filter(|ulid| unread.contains(ulid)).peekable();
+        let Some(first) = unread.peek().map(|ulid| **ulid) else { return Ok(()) };
+        for ulid in unread {
+            // It will be written again. If it cannot be deleted both will be there, and be merged.
+            let _ = block::delete(&*self.options.files, &self.options.dir.join(ulid.to_string()));
+        }
+        Err(DbError::Unreadable { ulid: first })
     }
 
     /// Writes what the head holds from `min_time` to before `max_time` to a block in `folder`.
@@ -149,6 +161,7 @@ impl Db {
         let Some(taken) = self.head.take_out_of_order(wbl.as_deref()).map_err(io)? else { return Ok(()) };
         let (first, last) = taken.range();
         let width = self.options.min_block_ms;
+        let mut written = Vec::new();
         let mut min_time = range_end(first, width) - width;
         while min_time <= last {
             let max_time = min_time.saturating_add(width);
@@ -156,10 +169,12 @@ impl Db {
             let origin = Origin { out_of_order: true, ..Origin::default() };
             let floats = Floats::Pack(self.settings().float_encoding);
             let source = taken.source(min_time, max_time - 1);
-            self.write_block(&self.options.dir, &mut [Box::new(source)], (min_time, max_time), run::of_head(ulid, origin), ulid, floats)?;
+            let range = (min_time, max_time);
+            let block = self.write_block(&self.options.dir, &mut [Box::new(source)], range, run::of_head(ulid, origin), ulid, floats)?;
+            written.extend(block.map(|meta| meta.ulid));
             min_time = max_time;
         }
-        self.reload()?;
+        self.publish(&written)?;
         self.head.forget_out_of_order(taken, wbl.as_deref()).map_err(io)
     }
 
@@ -179,6 +194,7 @@ impl Db {
         let Some((first, last)) = self.head.time_range() else { return Ok(()) };
         let stale = self.head.stale_series(last);
         let width = self.options.min_block_ms;
+        let mut written = Vec::new();
         let mut min_time = range_end(first, width) - width;
         while min_time <= last {
             let max_time = min_time.saturating_add(width);
@@ -186,17 +202,12 @@ impl Db {
             let ulid = self.new_ulid();
             let origin = Origin { stale_series: true, ..Origin::default() };
             let compaction = run::of_head(ulid, origin);
-            self.write_block(
-                &self.options.dir,
-                &mut [Box::new(source)],
-                (min_time, max_time),
-                compaction,
-                ulid,
-                Floats::Pack(float_encoding),
-            )?;
+            let (range, floats) = ((min_time, max_time), Floats::Pack(float_encoding));
+            let block = self.write_block(&self.options.dir, &mut [Box::new(source)], range, compaction, ulid, floats)?;
+            written.extend(block.map(|meta| meta.ulid));
             min_time = max_time;
         }
-        self.reload()?;
+        self.publish(&written)?;
         let removed = self.head.remove_stale(&stale, last);
         maintenance.remember_removed(self);
         self.log_removal(&removed)?;
