@@ -30,7 +30,7 @@ use crate::head::mapped::Mapped;
 use crate::head::{self, Head, HeadOptions, HeadStats};
 use crate::wal::{self, CheckpointError, Wal};
 use blocks::Blocks;
-use lifecycle::{MAINTENANCE_PAUSE, Maintenance};
+use lifecycle::{MAINTENANCE_PAUSE, MAPPING_PAUSE, Maintenance};
 use progress::Progress;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -348,6 +348,10 @@ impl Db {
             Worker::start("wal-sync", Priority::Normal, self, sync, move |db| {
                 db.sync();
                 sync
+            })?,
+            Worker::start("tsdb-chunks", Priority::Low, self, MAPPING_PAUSE, |db| {
+                db.map_full_chunks();
+                MAPPING_PAUSE
             })?,
             Worker::start("tsdb-maintain", Priority::Low, self, MAINTENANCE_PAUSE, |db| db.maintain_by_itself())?,
         ];

@@ -83,6 +83,9 @@ impl Db {
     }
 
     fn maintain_now(&self, maintenance: &mut Maintenance) -> Result<(), DbError> {
+        if !self.options.background {
+            self.map_full_chunks();
+        }
         self.reload()?;
         let mut compacted_to = None;
         while let Some((min_time, max_time)) = self.due() {
@@ -378,12 +381,21 @@ impl Db {
     }
 }
 
+/// Between two rounds of moving full chunks out of memory.
+pub(super) const MAPPING_PAUSE: Duration = Duration::from_secs(5);
 /// Between two looks at whether something is due.
 pub(super) const MAINTENANCE_PAUSE: Duration = Duration::from_secs(15);
 /// The longest pause after failures.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
 impl Db {
+    /// Moves the head's full chunks to files. What a file does not take stays in memory, and the next round tries again.
+    pub(super) fn map_full_chunks(&self) {
+        if let Err(error) = self.head.map_full_chunks() {
+            tracing::error!(component = "tsdb", err = %error, "write head chunks");
+        }
+    }
+
     /// One round of the thread that maintains; after a failure it soon tries again, and less soon each time.
     pub(super) fn maintain_by_itself(&self) -> Duration {
         match self.maintain() {
