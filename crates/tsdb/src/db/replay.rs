@@ -91,10 +91,12 @@ pub(super) fn replay(db: &Db) -> Result<Replayed, OpenError> {
             late: false,
         };
         state.replayed.damages = state.read(&feed, &log)?;
+        db.head.replayed_series();
         state.check_unknown(&layout)?;
         state.late = true;
         state.replayed.late_damages = state.read(&feed, &paths)?;
         let State { shards, mut replayed, chunks, .. } = state;
+        db.head.replayed_series();
         let applied = shards.finish();
         (replayed.samples, replayed.late_samples) = (applied.samples, applied.late_samples);
         chunks.refs().for_each(|series_ref| db.head.reserve_ref(series_ref));

@@ -11,7 +11,8 @@
 //!
 //! # Invariants
 //! - A slot is free, or has a series, or is in limbo.
-//! - A slot with a series stands in the postings of each of its label pairs, and in no others; one in limbo in none.
+//! - A slot with a series stands in the postings of each of its label pairs, and in no others, but for what waits in
+//!   `unlisted`; one in limbo in none.
 //! - The list of pairs of a slot with a series or in limbo is in order of name, and its last one is marked.
 
 use super::paged::{Arena, Paged};
@@ -105,6 +106,15 @@ pub struct Index {
     pub(super) ranks: Ranks,
     /// The list of the series that is being added.
     scratch: Vec<u32>,
+    /// Slots that are not in the postings of a pair yet, by the place of the pair in the series' lists.
+    unlisted: Vec<Run>,
+}
+
+/// Slots that follow each other and have a pair.
+#[derive(Debug)]
+struct Run {
+    pair: PairId,
+    slots: std::ops::Range<u32>,
 }
 
 impl Default for Index {
@@ -119,6 +129,7 @@ impl Default for Index {
             free: RoaringBitmap::new(),
             ranks: Ranks::default(),
             scratch: Vec::new(),
+            unlisted: Vec::new(),
         }
     }
 }
@@ -165,7 +176,10 @@ impl Index {
 
     /// The series with these labels.
     pub fn find(&self, labels: &Labels) -> Option<SeriesHandle> {
-        let hash = self.hash(labels);
+        self.find_hashed(self.hash(labels), labels)
+    }
+
+    fn find_hashed(&self, hash: u32, labels: &Labels) -> Option<SeriesHandle> {
         let slot = self.by_labels.find(spread(hash), |slot| self.rows[slot as usize].hash() == hash && self.has_labels(slot, labels))?;
         Some(self.handle(slot))
     }
@@ -180,32 +194,83 @@ impl Index {
     pub fn insert(&mut self, labels: &Labels, series_ref: SeriesRef) -> Slot {
         let mut list = std::mem::take(&mut self.scratch);
         list.extend(labels.iter().map(|(name, value)| self.pairs.acquire(name, value).0));
+        let slot = self.next_slot();
+        list.iter().for_each(|pair| self.pairs.list(PairId(*pair), slot));
+        self.fill(slot, list, series_ref, self.hash(labels));
+        Slot(slot)
+    }
+
+    /// Finds the series with these labels, or adds it as [`Self::insert`] does: then the answer is an error with its slot. For
+    /// very many series at once that come in the order of their targets: look-ups by pair see the new ones only after [`Self::list_all`],
+    /// which must come before anything is removed.
+    ///
+    /// # Errors
+    /// The new series' slot.
+    pub fn find_or_insert_unlisted(&mut self, labels: &Labels, series_ref: SeriesRef) -> Result<SeriesHandle, Slot> {
+        let hash = self.hash(labels);
+        if let Some(known) = self.find_hashed(hash, labels) {
+            return Ok(known);
+        }
+        let slot = self.next_slot();
+        let mut list = std::mem::take(&mut self.scratch);
+        for (at, (name, value)) in labels.iter().enumerate() {
+            // Neighbours have most pairs in common, and at the same places.
+            let pair = match self.unlisted.get_mut(at) {
+                Some(run) if self.pairs.texts(run.pair) == (name, value) => {
+                    self.pairs.acquire_again(run.pair);
+                    run.pair
+                }
+                _ => self.pairs.acquire(name, value),
+            };
+            match self.unlisted.get_mut(at) {
+                Some(run) if run.pair == pair && run.slots.end == slot => run.slots.end = slot + 1,
+                Some(run) => {
+                    let before = std::mem::replace(run, Run { pair, slots: slot..slot + 1 });
+                    self.pairs.list_run(before.pair, before.slots);
+                }
+                None => self.unlisted.push(Run { pair, slots: slot..slot + 1 }),
+            }
+            list.push(pair.0);
+        }
+        self.fill(slot, list, series_ref, hash);
+        Err(Slot(slot))
+    }
+
+    /// Makes all series ones that are found by their pairs.
+    pub fn list_all(&mut self) {
+        for Run { pair, slots } in std::mem::take(&mut self.unlisted) {
+            self.pairs.list_run(pair, slots);
+        }
+    }
+
+    /// A slot for a series to be filled in.
+    fn next_slot(&mut self) -> u32 {
+        match self.free.min() {
+            Some(slot) => {
+                self.free.remove(slot);
+                slot
+            }
+            None => {
+                self.rows.push(Row { place: Row::NOWHERE, ref_low: 0, ref_high_and_hash: 0 });
+                u32::try_from(self.rows.len() - 1).expect("the head refuses series long before 2^32")
+            }
+        }
+    }
+
+    /// Puts a series into its slot; `list`, which has its pairs, becomes the scratch list again.
+    fn fill(&mut self, slot: u32, mut list: Vec<u32>, series_ref: SeriesRef, hash: u32) {
         match list.last_mut() {
             Some(last) => *last |= LAST,
             None => list.push(NO_PAIR | LAST),
         }
-        let hash = self.hash(labels);
-        let row = Row::new(place(self.lists.store(&list)), series_ref, hash);
-        let slot = match self.free.min() {
-            Some(slot) => {
-                self.free.remove(slot);
-                self.rows[slot as usize] = row;
-                slot
-            }
-            None => {
-                self.rows.push(row);
-                u32::try_from(self.rows.len() - 1).expect("the head refuses series long before 2^32")
-            }
-        };
-        for pair in pairs_of(&list) {
-            self.pairs.list(pair, slot);
-        }
+        self.rows[slot as usize] = Row::new(place(self.lists.store(&list)), series_ref, hash);
         let rows = &self.rows;
         self.by_labels.insert(spread(hash), slot, |slot| spread(rows[slot as usize].hash()));
-        self.alive.insert(slot);
+        if self.alive.try_push(slot).is_err() {
+            self.alive.insert(slot);
+        }
         list.clear();
         self.scratch = list;
-        Slot(slot)
     }
 
     /// Takes series out: no look-up finds them any more. Slots without a series are passed over. A thousand at a time take

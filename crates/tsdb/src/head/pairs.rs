@@ -76,6 +76,11 @@ impl Pairs {
         PairId(id)
     }
 
+    /// A pair in use is part of one more series.
+    pub(super) fn acquire_again(&mut self, id: PairId) {
+        self.entries[id.0 as usize].uses += 1;
+    }
+
     /// The pair is part of one series less; without any it goes.
     pub(super) fn release(&mut self, id: PairId) {
         let entry = &mut self.entries[id.0 as usize];
@@ -94,14 +99,20 @@ impl Pairs {
 
     /// Lists a slot among those of a pair.
     pub(super) fn list(&mut self, id: PairId, slot: u32) {
+        self.list_run(id, slot..slot + 1);
+    }
+
+    /// Lists slots that follow each other among those of a pair.
+    pub(super) fn list_run(&mut self, id: PairId, slots: std::ops::Range<u32>) {
         let name = self.entries[id.0 as usize].name;
         let postings = &mut self.postings[id.0 as usize];
         let first = postings.is_empty();
-        if !postings.insert(slot) {
+        let inserted = postings.insert_run(slots);
+        if inserted == 0 {
             return;
         }
         let values = self.dictionaries.entry(name).or_default();
-        values.series += 1;
+        values.series += inserted;
         if first {
             values.insert(id, |a, b| compare_values(&self.symbols, &self.entries, a, b));
             self.listed += 1;

@@ -88,6 +88,14 @@ impl Postings {
         }
     }
 
+    /// Adds slots that follow each other; how many were not there.
+    pub fn insert_run(&mut self, slots: std::ops::Range<u32>) -> u64 {
+        match self {
+            Self::Bitmap(large) if slots.len() > 1 => large.insert_run(slots),
+            _ => slots.map(|slot| u64::from(self.insert(slot))).sum(),
+        }
+    }
+
     /// Takes out slots, which are sorted.
     pub fn remove(&mut self, gone: &[u32]) {
         match self {
@@ -224,6 +232,15 @@ impl Large {
             if self.count > self.fitted + self.fitted / 4 {
                 self.fit();
             }
+        }
+        inserted
+    }
+
+    fn insert_run(&mut self, slots: std::ops::Range<u32>) -> u64 {
+        let inserted = self.set.insert_range(slots);
+        self.count += inserted;
+        if self.count > self.fitted + self.fitted / 4 {
+            self.fit();
         }
         inserted
     }

@@ -41,28 +41,35 @@ impl Head {
     }
 
     /// Adds a series of the log, or finds the one that has its labels already; none when there are too many, or the ref is none
-    /// that a series can have.
+    /// that a series can have. [`Self::replayed_series`] must follow before anybody selects.
     pub fn replay_series(&self, labels: &Labels, series_ref: SeriesRef) -> Option<SeriesHandle> {
         if !is_ref(series_ref) {
             return None;
         }
         self.reserve_ref(series_ref);
         let mut index = self.write_index();
-        if let Some(known) = index.find(labels) {
-            return Some(known);
+        if u64::from(index.slot_end()) >= SLOTS_MAX {
+            return index.find(labels);
         }
-        if index.series_count() as u64 >= SLOTS_MAX {
-            return None;
-        }
-        let slot = index.insert(labels, series_ref);
+        let slot = match index.find_or_insert_unlisted(labels, series_ref) {
+            Ok(known) => return Some(known),
+            Err(slot) => slot,
+        };
+        drop(index);
         self.slabs.place(slot, series_ref);
         self.counters.series_created.fetch_add(1, Ordering::Relaxed);
         Some(SeriesHandle { slot, series_ref })
     }
 
+    /// Makes the series of [`Self::replay_series`] ones that selects find.
+    pub fn replayed_series(&self) {
+        self.write_index().list_all();
+    }
+
     /// Removes series with all that they have: the log says that they are gone, and may name others with their labels later.
     pub fn replay_remove(&self, slots: &[Slot]) {
         let mut index = self.write_index();
+        index.list_all();
         let mut removed = Vec::with_capacity(slots.len());
         for slot in slots {
             let Some(mut slab) = self.slabs.lock(*slot) else { continue };
