@@ -127,7 +127,7 @@ fn a_checkpoint_keeps_what_is_needed() {
         wal.log(&records).unwrap();
         wal.begin_segment().unwrap();
         let before = read(&disk);
-        let stats = wal.checkpoint(&Request { last: SegmentIndex(4), min_time: 20 }, |series| series.0 == 1).unwrap();
+        let stats = wal.checkpoint(&Request { last: SegmentIndex(4), min_time: 20, late_min_time: None }, |series| series.0 == 1).unwrap();
         let after = read(&disk);
         // The first series' own items stay; samples and exemplars stay when they are young, whosever they are.
         let time_of = |item: &String| [10, 20, 30, 40].into_iter().find(|time| item.contains(&format!("{time}"))).unwrap();
@@ -161,7 +161,7 @@ fn the_next_checkpoint_takes_over_from_the_one_before() {
         let layout = segment::list(&disk, folder()).unwrap();
         let Some(last) = checkpoint::due(&layout) else { continue };
         let before = read(&disk);
-        wal.checkpoint(&Request { last, min_time: 0 }, |_| true).unwrap();
+        wal.checkpoint(&Request { last, min_time: 0, late_min_time: None }, |_| true).unwrap();
         let deleted = wal.truncate_before(SegmentIndex(last.0 + 1)).unwrap();
         assert!(deleted > 1);
         checkpoint::delete_before(&disk, folder(), last).unwrap();
@@ -192,7 +192,7 @@ fn what_is_not_there_or_still_written_is_not_replaced() {
     let disk = Disk::new();
     let wal = wal(&disk, options());
     log_all(&wal, 10);
-    let request = |last| Request { last: SegmentIndex(last), min_time: 0 };
+    let request = |last| Request { last: SegmentIndex(last), min_time: 0, late_min_time: None };
     let refused = |last| matches!(wal.checkpoint(&request(last), |_| true), Err(CheckpointError::Range { .. }));
     assert!(refused(0) && refused(1));
     assert_eq!(wal.truncate_before(SegmentIndex(9)).unwrap(), 0);
@@ -214,7 +214,7 @@ fn a_damaged_segment_makes_no_checkpoint() {
     let mut bytes = disk.read(&path).unwrap();
     bytes[9] ^= 1;
     disk.put(&path, bytes);
-    let error = wal.checkpoint(&Request { last: SegmentIndex(0), min_time: 0 }, |_| true).unwrap_err();
+    let error = wal.checkpoint(&Request { last: SegmentIndex(0), min_time: 0, late_min_time: None }, |_| true).unwrap_err();
     assert!(matches!(&error, CheckpointError::Damaged(damage) if damage.path == path), "{error}");
     assert!(disk.list(folder()).unwrap().iter().all(|path| !path.to_string_lossy().contains("checkpoint")));
 }
@@ -242,7 +242,7 @@ fn faults_and_power_cuts_lose_nothing() {
         (disk, wal)
     };
     let upkeep = |disk: &Disk, wal: &Wal| -> Result<(), String> {
-        wal.checkpoint(&Request { last: SegmentIndex(1), min_time: 0 }, |_| true).map_err(|error| error.to_string())?;
+        wal.checkpoint(&Request { last: SegmentIndex(1), min_time: 0, late_min_time: None }, |_| true).map_err(|error| error.to_string())?;
         wal.truncate_before(SegmentIndex(2)).map_err(|error| error.to_string())?;
         wal.begin_segment().map_err(|error| error.to_string())?;
         checkpoint::delete_before(disk, folder(), SegmentIndex(1)).map_err(|error| error.to_string()).map(|_| ())
@@ -279,7 +279,7 @@ fn size_counts_segments_and_checkpoints() {
         log_all(&wal, time);
         wal.begin_segment().unwrap();
     }
-    wal.checkpoint(&Request { last: SegmentIndex(0), min_time: 0 }, |_| true).unwrap();
+    wal.checkpoint(&Request { last: SegmentIndex(0), min_time: 0, late_min_time: None }, |_| true).unwrap();
     let lens = ["00000000", "00000001", "00000002", "checkpoint.00000000/00000000"]
         .map(|name| std::fs::metadata(dir.path().join(name)).unwrap().len());
     assert!(lens.iter().filter(|len| **len > 0).count() == 3);

@@ -360,7 +360,8 @@ impl Db {
         let alive = self.head.refs();
         let removed = &maintenance.removed;
         let keep = |series_ref| alive.binary_search(&series_ref).is_ok() || removed.get(&series_ref).is_some_and(|segment| *segment > last);
-        let written = wal.checkpoint(&checkpoint::Request { last, min_time }, keep);
+        let late_min_time = self.head.late_time_range().map(|(first, _)| first);
+        let written = wal.checkpoint(&checkpoint::Request { last, min_time, late_min_time }, keep);
         written.map_err(|error| {
             self.counters.checkpoints_failed.fetch_add(1, Ordering::Relaxed);
             DbError::Checkpoint(error)

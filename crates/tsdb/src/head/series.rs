@@ -416,7 +416,9 @@ impl MemSeries {
                 rare.full.drain(..gone);
                 dropped += gone;
                 dropped += usize::from(rare.other.take_if(|other| other.max_time < time).is_some());
-                rare.deleted.truncate_before(time);
+                // Late samples may be older, and are still to be written to a block.
+                let late = rare.ooo.as_ref().and_then(|ooo| ooo.time_range()).map_or(time, |(first, _)| first.min(time));
+                rare.deleted.truncate_before(late);
             }
         }
         if self.is_plain() && self.appender.last_time() < time {

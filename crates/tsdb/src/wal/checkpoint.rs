@@ -37,6 +37,8 @@ pub struct Request {
     pub last: SegmentIndex,
     /// Samples, histograms and exemplars before this time are dropped, and deletions that end before it.
     pub min_time: i64,
+    /// The oldest sample of the out-of-order log, if there is any: deletions that do not end before it are kept, too.
+    pub late_min_time: Option<i64>,
 }
 
 /// What was read, and what of it was dropped.
@@ -138,7 +140,7 @@ pub fn write(
     remove_unfinished(&**files, folder)?;
     let done = folder.join(format!("{}{:08}", segment::CHECKPOINT_PREFIX, last.0));
     let unfinished = folder.join(format!("{}{:08}{UNFINISHED}", segment::CHECKPOINT_PREFIX, last.0));
-    let written = fill(files, &unfinished, options, &sources, request.min_time, keep).and_then(|stats| {
+    let written = fill(files, &unfinished, options, &sources, request, keep).and_then(|stats| {
         files.rename(&unfinished, &done).map_err(failed("rename", &unfinished))?;
         files.sync_folder(folder).map_err(failed("sync", folder))?;
         Ok(stats)
@@ -215,12 +217,14 @@ fn fill(
     folder: &Path,
     options: &Options,
     sources: &[PathBuf],
-    min_time: i64,
+    request: &Request,
     keep: impl FnMut(SeriesRef) -> bool,
 ) -> Result<Stats, CheckpointError> {
     let options = Options { durability: Durability::Interval, ..*options };
     let to = Wal::create(files.clone(), folder, options).map_err(failed("create", folder))?;
-    let mut filter = Filter { keep, min_time, kept: Records::new(), metadata: Latest::default(), stats: Stats::default() };
+    let min_time = request.min_time;
+    let deleted_from = request.late_min_time.map_or(min_time, |late| late.min(min_time));
+    let mut filter = Filter { keep, min_time, deleted_from, kept: Records::new(), metadata: Latest::default(), stats: Stats::default() };
     let mut reader = SegmentReader::new();
     for path in sources {
         let segment = files.map(path).map_err(failed("open", path))?;
@@ -251,6 +255,8 @@ fn flush(to: &Wal, kept: &mut Records, folder: &Path) -> Result<(), CheckpointEr
 struct Filter<K> {
     keep: K,
     min_time: i64,
+    /// Deletions that end before it are dropped.
+    deleted_from: i64,
     kept: Records,
     metadata: Latest,
     stats: Stats,
@@ -258,7 +264,7 @@ struct Filter<K> {
 
 impl<K: FnMut(SeriesRef) -> bool> Filter<K> {
     fn record(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
-        let Self { keep, min_time, kept, metadata, stats } = self;
+        let Self { keep, min_time, deleted_from, kept, metadata, stats } = self;
         let min_time = *min_time;
         match record::kind(bytes)? {
             Kind::Series => kept.add(|to| {
@@ -295,7 +301,7 @@ impl<K: FnMut(SeriesRef) -> bool> Filter<K> {
                 let mut to = record::TombstonesEncoder::start(to);
                 // A series that was deleted as a whole is deleted from the least to the greatest time: kept as long as its ref.
                 record::decode_tombstones(bytes, |series, first, last| {
-                    if stats.tombstones.count(keep(series) && last >= min_time) {
+                    if stats.tombstones.count(keep(series) && last >= *deleted_from) {
                         to.push(series, first, last);
                     }
                 })
