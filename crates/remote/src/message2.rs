@@ -146,13 +146,16 @@ impl SentMetadata {
     }
 }
 
+/// A name and its value.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
 impl<'a> Symbols<'a> {
     fn get(&self, number: u32) -> Option<&'a [u8]> {
         self.0.get(number as usize).copied()
     }
 
     /// Names and values by their numbers.
-    pub(crate) fn pairs(&self, refs: &[u32]) -> Result<Vec<(&'a [u8], &'a [u8])>, RefError> {
+    pub(crate) fn pairs(&self, refs: &[u32]) -> Result<Vec<Pair<'a>>, RefError> {
         let (pairs, rest) = refs.as_chunks::<2>();
         if !rest.is_empty() {
             return Err(RefError::Odd(refs.len()));

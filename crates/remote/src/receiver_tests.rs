@@ -348,7 +348,9 @@ fn version_2_stores_what_it_can() {
 fn version_2_names_series_again_whose_slot_is_gone() {
     let case = Case::new();
     let exemplar = (4u8, vec![0x0a, 2, 4, 5, 0x18, 9]);
-    let both = |time| vec![series2(&[1, 2], &[(time, 1.0), (time + 1, 1.0)], &[exemplar.clone()]), series2(&[1, 3], &[(time, 1.0)], &[])];
+    let both = |time| {
+        vec![series2(&[1, 2], &[(time, 1.0), (time + 1, 1.0)], std::slice::from_ref(&exemplar)), series2(&[1, 3], &[(time, 1.0)], &[])]
+    };
     assert_eq!(case.send2(&both(10)), (204, String::new(), written(3, 0, 1)));
     case.store.state.lock().unwrap().series[0] = (Labels::from_pairs([("__name__", "c")]), SeriesRef(77), Vec::new());
     assert_eq!(case.send2(&both(20)), (204, String::new(), written(3, 0, 1)));

@@ -100,10 +100,8 @@ impl<'p> Chain<'p> {
             Start::Next => 1,
             Start::Seek => 0,
         };
-        for part in others..parts.len() {
-            if !parts[part].is_empty() {
-                chain.push(part);
-            }
+        for (part, _) in parts.iter().enumerate().skip(others).filter(|(_, column)| !column.is_empty()) {
+            chain.push(part);
         }
         chain
     }

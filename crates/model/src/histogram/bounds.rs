@@ -20,6 +20,7 @@ pub struct Bucket {
 
 /// What multiplying a bound by gives the next one, for schemas 1 to 8. The first is a little less than the root of two:
 /// Prometheus's, and bounds must be its bounds to the last bit.
+#[expect(clippy::approx_constant, reason = "the constant is the next float")]
 const FACTORS: [f64; 8] = [
     1.414213562373095,
     1.189207115002721,

@@ -8,7 +8,7 @@
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 use model::Metadata;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use storage::Slot;
 
@@ -104,9 +104,7 @@ impl SeriesMetadata {
 }
 
 fn hash_of(metadata: &Metadata) -> u64 {
-    let mut hasher = FixedState::default().build_hasher();
-    (metadata.kind, &metadata.unit, &metadata.help).hash(&mut hasher);
-    hasher.finish()
+    FixedState::default().hash_one((metadata.kind, &metadata.unit, &metadata.help))
 }
 
 #[cfg(test)]
