@@ -15,6 +15,7 @@ mod lifecycle;
 mod options;
 mod progress;
 mod querier;
+mod read_only;
 mod replay;
 mod snapshot;
 mod waiting;
@@ -246,9 +247,14 @@ impl Db {
         let blocks = Blocks::new(files, dir.clone());
         // Retention waits until the server runs: a directory that cannot be opened must not lose blocks.
         blocks.reload(&Retention::default(), 0).map_err(OpenError::Block)?;
-        let mapped = Arc::new(Mapped::new(options.files.clone(), &dir.join("chunks_head")));
+        Ok(Self::over(options, blocks, lock))
+    }
+
+    /// With an empty head, starting.
+    fn over(options: Options, blocks: Blocks, lock: Option<LockFile>) -> Arc<Self> {
+        let mapped = Arc::new(Mapped::new(options.files.clone(), &options.dir.join("chunks_head")));
         let head = Head::new(head_options(&options), Some(mapped));
-        Ok(Arc::new(Self {
+        Arc::new(Self {
             settings: RwLock::new(options.settings.clone()),
             head,
             blocks,
@@ -265,7 +271,7 @@ impl Db {
             threads: Mutex::default(),
             lock: Mutex::new(lock),
             options,
-        }))
+        })
     }
 
     /// The second part of [`Self::open`]: reads the log, makes it one that can be written, and commits what waited meanwhile.

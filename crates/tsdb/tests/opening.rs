@@ -92,3 +92,72 @@ fn refs_that_any_record_names_are_not_given_again() {
     let db = Db::open(Options::new(dir.path())).unwrap();
     assert_eq!(db.head().last_ref().0, 41);
 }
+
+/// Every file's bytes.
+fn contents(folder: &Path) -> std::collections::BTreeMap<std::path::PathBuf, Option<Vec<u8>>> {
+    let mut found = std::collections::BTreeMap::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path.clone());
+            }
+            found.insert(path.clone(), std::fs::read(&path).ok());
+        }
+    }
+    found
+}
+
+fn all(db: &Db) -> Vec<(Labels, i64)> {
+    let mut found = Vec::new();
+    db.each_series::<tsdb::compact::CompactError>(
+        ALL,
+        |_| true,
+        |labels, samples| {
+            found.extend(samples.iter().map(|sample| (labels.clone(), sample.time)));
+            Ok(())
+        },
+    )
+    .unwrap();
+    found
+}
+
+#[test]
+fn a_directory_is_read_while_it_is_written_and_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = Options { background: false, min_block_ms: 1000, max_block_ms: 1000, ..Options::new(dir.path()) };
+    options.settings.out_of_order_window_ms = 100_000;
+    let db = Db::open(options.clone()).unwrap();
+    let mut want = Vec::new();
+    // More than a chunk, in a block and in the head, and late ones.
+    for (n, times) in [(1, (0..4000).step_by(2)), (1, (1..4000).step_by(400)), (2, (0..4000).step_by(100))] {
+        for time in times {
+            db.commit(&sample(n, time), &mut Committed::default()).unwrap();
+            want.push((sample(n, 0).labels[0].clone(), time));
+        }
+    }
+    want.sort();
+    for _ in 0..2 {
+        // The log's queue is written before a commit is answered, chunks are replayed from it.
+        let before = contents(dir.path());
+        let reader = Db::open_read_only(options.clone()).unwrap();
+        assert_eq!(all(&reader), want);
+        assert!(matches!(reader.commit(&sample(1, 10_000), &mut Committed::default()), Err(CommitError::NotReady)));
+        assert_eq!(series_count(&reader), 2);
+        drop(reader);
+        assert!(contents(dir.path()) == before, "reading changed the directory");
+        db.maintain().unwrap();
+        assert!(db.stats().blocks > 0);
+    }
+}
+
+#[test]
+fn nothing_is_made_where_there_is_nothing_to_read() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(Db::open_read_only(Options::new(dir.path().join("none"))).is_err());
+    let empty = Db::open_read_only(Options::new(dir.path())).unwrap();
+    assert_eq!(series_count(&empty), 0);
+    drop(empty);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}

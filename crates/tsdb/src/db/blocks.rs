@@ -72,11 +72,25 @@ impl Blocks {
         })
     }
 
-    fn reload_now(&self, retention: &Retention, head_bytes: u64) -> Result<Vec<Ulid>, BlockError> {
-        let io = |error| BlockError::Io { path: self.dir.clone(), error };
+    /// Opens what is there, and changes nothing in the directory.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed, or a block not be read that is not in another one too.
+    pub fn look(&self) -> Result<(), BlockError> {
+        let Found { loadable, corrupted, unread, .. } = self.find()?;
+        let facts: Vec<BlockFacts> = loadable.iter().map(facts).collect();
+        let failed: Vec<(Ulid, BlockError)> = corrupted.into_iter().map(|(ulid, _, error)| (ulid, error)).chain(unread).collect();
+        let ulids: Vec<Ulid> = failed.iter().map(|(ulid, _)| *ulid).collect();
+        let decided = reload::reload(&facts, &ulids, std::iter::empty());
+        self.set(&loadable, &decided.load);
+        failed.into_iter().find(|(ulid, _)| decided.corrupted.contains(ulid)).map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// What is in the directory.
+    fn find(&self) -> Result<Found, BlockError> {
         let before = self.open();
+        let folders = block::folders(&*self.files, &self.dir).map_err(|error| BlockError::Io { path: self.dir.clone(), error })?;
         let (mut loadable, mut corrupted, mut unread) = (Vec::new(), Vec::new(), Vec::new());
-        let folders = block::folders(&*self.files, &self.dir).map_err(io)?;
         for (ulid, folder) in &folders {
             if let Some(open) = before.iter().find(|open| open.meta().ulid == *ulid) {
                 loadable.push(open.clone());
@@ -91,7 +105,7 @@ impl Blocks {
                 }
                 Err(error @ BlockError::Io { .. }) if !is_missing(&error) => {
                     tracing::error!(component = "tsdb", block = %ulid, err = %error, "block cannot be read now; trying again later");
-                    unread.push(*ulid);
+                    unread.push((*ulid, error));
                 }
                 Err(error @ BlockError::Version { .. }) => {
                     tracing::error!(component = "tsdb", block = %ulid, err = %error, "block of another version is not loaded");
@@ -99,6 +113,12 @@ impl Blocks {
                 Err(error) => corrupted.push((*ulid, folder.clone(), error)),
             }
         }
+        Ok(Found { folders, loadable, corrupted, unread })
+    }
+
+    fn reload_now(&self, retention: &Retention, head_bytes: u64) -> Result<Vec<Ulid>, BlockError> {
+        let io = |error| BlockError::Io { path: self.dir.clone(), error };
+        let Found { folders, loadable, corrupted, unread } = self.find()?;
         let facts: Vec<BlockFacts> = loadable.iter().map(facts).collect();
         let disk_bytes = self.files.space(&self.dir).ok().map(|space| space.total);
         let beyond = retention::beyond(&facts, retention, retention::Surroundings { head_bytes, disk_bytes });
@@ -107,9 +127,8 @@ impl Blocks {
         let damaged: Vec<Ulid> = corrupted.iter().map(|(ulid, ..)| *ulid).collect();
         let decided = reload::reload(&facts, &damaged, beyond.all());
 
-        let kept = decided.load.iter().filter_map(|ulid| loadable.iter().find(|block| block.meta().ulid == *ulid).cloned());
         // Readers see the new set before anything is deleted.
-        *self.open.write().unwrap_or_else(PoisonError::into_inner) = kept.collect();
+        self.set(&loadable, &decided.load);
 
         for (ulid, folder, error) in corrupted.iter().filter(|(ulid, ..)| decided.corrupted.contains(ulid)) {
             tracing::error!(component = "tsdb", block = %ulid, err = %error, "block is damaged; moved to pyrope/damaged");
@@ -122,9 +141,23 @@ impl Blocks {
                 tracing::info!(component = "tsdb", block = %ulid, "Deleting obsolete block");
             }
         }
-        unread.extend(damaged);
-        Ok(unread)
+        Ok(unread.into_iter().map(|(ulid, _)| ulid).chain(damaged).collect())
     }
+
+    /// From now on these blocks are open.
+    fn set(&self, loadable: &[Block], ulids: &[Ulid]) {
+        let open = ulids.iter().filter_map(|ulid| loadable.iter().find(|block| block.meta().ulid == *ulid).cloned());
+        *self.open.write().unwrap_or_else(PoisonError::into_inner) = open.collect();
+    }
+}
+
+/// Blocks of a directory.
+struct Found {
+    folders: Vec<(Ulid, PathBuf)>,
+    loadable: Vec<Block>,
+    corrupted: Vec<(Ulid, PathBuf, BlockError)>,
+    /// Those that the disk does not give now.
+    unread: Vec<(Ulid, BlockError)>,
 }
 
 fn is_missing(error: &BlockError) -> bool {

@@ -1,6 +1,6 @@
 //! `dump` and `dump-openmetrics`: prints the samples of a data directory, series by series in label order, exactly as stored.
 
-use super::{blocks, satisfies};
+use super::satisfies;
 use crate::tool::{Failure, go};
 use model::histogram::{FloatHistogram, Histogram};
 use model::labels::METRIC_NAME;
@@ -11,8 +11,7 @@ use std::path::Path;
 use storage::Interval;
 use tsdb::chunk::{Sample, Value};
 use tsdb::compact::CompactError;
-use tsdb::compact::read::each_series;
-use tsdb::compact::source::{BlockSource, SeriesSource};
+use tsdb::{Db, Options};
 
 /// What is dumped.
 pub struct Selection<'a> {
@@ -39,18 +38,10 @@ pub enum Format {
 pub fn dump(dir: &Path, selection: &Selection<'_>, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
     let selectors: Vec<Vec<Matcher>> =
         selection.selectors.iter().map(|text| promql::parser::parse_selector(text)).collect::<Result<_, _>>()?;
-    let blocks = blocks::open_all(dir)?;
-    let in_blocks = blocks.iter().map(|block| block.meta().max_time).max();
-    if dir.join("wal").is_dir() && in_blocks.is_none_or(|end| end <= selection.last) {
-        eprintln!("warning: only blocks are dumped; samples that are still in the write-ahead log are left out");
-    }
+    let db = Db::open_read_only(Options::new(dir))?;
     let range = Interval { start: Timestamp(selection.first), end: Timestamp(selection.last) };
-    let mut sources: Vec<Box<dyn SeriesSource + '_>> = Vec::new();
-    for block in &blocks {
-        sources.push(Box::new(BlockSource::open(block)?));
-    }
     let selected = |labels: &Labels| selectors.iter().any(|matchers| satisfies(labels, matchers));
-    each_series(&mut sources, range, selected, |labels, samples| match format {
+    db.each_series(range, selected, |labels, samples| match format {
         Format::Samples => print_samples(labels, &samples, out).map_err(Stop::Print),
         Format::SeriesJson => writeln!(out, "{}", json(labels)).map_err(Stop::Print),
         Format::OpenMetrics => print_open_metrics(labels, &samples, out).map_err(Stop::Print),
