@@ -84,6 +84,7 @@ fn full_chunks_move_to_files_and_are_read_there() {
     mapped.load(|chunk| found.push(chunk)).unwrap();
     let again = Head::new(HeadOptions::default(), Some(Arc::new(mapped)));
     let handle = again.replay_series(&labels(1), SeriesRef(1)).unwrap();
+    again.replayed_series();
     let mut replayer = again.replayer();
     for found in found.iter().filter(|found| found.series_ref == SeriesRef(1)) {
         assert!(replayer.mapped(handle.slot, found.chunk, false));
@@ -491,6 +492,7 @@ fn replayed_samples_out_of_order_and_markers() {
     assert_eq!((found.len(), found[0].out_of_order), (1, true));
     let again = Head::new(options, Some(Arc::new(mapped)));
     let handle = again.replay_series(&labels(1), SeriesRef(1)).unwrap();
+    again.replayed_series();
     let mut replayer = again.replayer();
     assert!(replayer.mapped(handle.slot, found[0].chunk, true));
     for time in [5, 3, 4, 6] {
