@@ -45,7 +45,7 @@ pub trait Series: Send + Sync {
     /// Appends the samples in `range` to `column` (which the caller has cleared), in order of time.
     ///
     /// # Errors
-    /// When stored bytes do not decode.
+    /// When stored bytes do not decode; `column` then has all samples that do.
     fn decode(&self, range: Interval, column: &mut Column) -> Result<(), SelectError>;
     /// About how many samples [`Self::decode`] has to look at.
     fn samples_estimate(&self) -> usize;

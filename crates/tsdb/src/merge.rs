@@ -251,9 +251,13 @@ impl Series for MergedSeries {
     fn decode(&self, range: Interval, column: &mut Column) -> Result<(), SelectError> {
         let mut begins = Vec::with_capacity(self.0.len());
         let mut overlap = false;
+        let mut damage = Ok(());
         for source in &self.0 {
             let at = column.len();
-            source.decode(range, column)?;
+            match source.decode(range, column) {
+                Err(SelectError::Corrupt(what)) => damage = damage.and(Err(SelectError::Corrupt(what))),
+                other => other?,
+            }
             // Whatever the caller had in the column is earlier.
             overlap |= !begins.is_empty() && 0 < at && at < column.len() && column.times[at] <= column.times[at - 1];
             begins.push(at);
@@ -272,7 +276,7 @@ impl Series for MergedSeries {
                 }
             }
         }
-        Ok(())
+        damage
     }
 
     fn samples_estimate(&self) -> usize {

@@ -242,7 +242,8 @@ fn faults_and_power_cuts_lose_nothing() {
         (disk, wal)
     };
     let upkeep = |disk: &Disk, wal: &Wal| -> Result<(), String> {
-        wal.checkpoint(&Request { last: SegmentIndex(1), min_time: 0, late_min_time: None }, |_| true).map_err(|error| error.to_string())?;
+        wal.checkpoint(&Request { last: SegmentIndex(1), min_time: 0, late_min_time: None }, |_| true)
+            .map_err(|error| error.to_string())?;
         wal.truncate_before(SegmentIndex(2)).map_err(|error| error.to_string())?;
         wal.begin_segment().map_err(|error| error.to_string())?;
         checkpoint::delete_before(disk, folder(), SegmentIndex(1)).map_err(|error| error.to_string()).map(|_| ())

@@ -6,7 +6,7 @@ use model::{Millis, Timestamp};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-use storage::{Interval, Queryable, SelectError};
+use storage::{Column, Interval, Queryable, SelectError, Series};
 
 /// Where Prometheus says that an evaluation was when it ended early.
 const PLACE: &str = "expression evaluation";
@@ -89,6 +89,17 @@ impl<'q> Context<'q> {
             total_queryable_samples: self.queryable_samples.load(Ordering::Relaxed),
             samples_read: self.samples_read.load(Ordering::Relaxed),
             peak_samples: self.peak.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Decodes a series' samples into a column that is empty. Damaged chunks cost their samples, and the answer says so.
+    pub fn decode(&self, series: &dyn Series, interval: Interval, column: &mut Column) -> Result<(), QueryError> {
+        match series.decode(interval, column) {
+            Err(SelectError::Corrupt(text)) => {
+                self.annotate(|a| a.storage_warning(text));
+                Ok(())
+            }
+            other => other.map_err(storage_error),
         }
     }
 

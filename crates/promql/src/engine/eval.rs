@@ -208,7 +208,7 @@ impl<'c> Evaluator<'c> {
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
             let column = &mut scratch.column;
             column.clear();
-            series[i].decode(interval, column).map_err(storage_error)?;
+            ctx.decode(&*series[i], interval, column)?;
             ctx.count_read(column.len() as u64);
             let mut out = Steps::absent(grid.count);
             let mut next = 0;
@@ -257,7 +257,7 @@ impl<'c> Evaluator<'c> {
                 let heads = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
                 let fill = Box::new(move |i: usize, _: &mut Scratch, column: &mut Column| {
                     column.clear();
-                    series[i].decode(interval, column).map_err(storage_error)?;
+                    ctx.decode(&*series[i], interval, column)?;
                     ctx.count_read(column.len() as u64);
                     drop_stale(column);
                     Ok(())

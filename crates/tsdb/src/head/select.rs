@@ -15,6 +15,7 @@ use crate::merge;
 use crate::tombstones::Intervals;
 use model::{Labels, Matcher, Timestamp};
 use roaring::RoaringBitmap;
+use std::convert::Infallible;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use storage::{Column, Interval, Names, Queryable, SelectError, SelectHints, Selection, Series, Slot};
@@ -222,23 +223,28 @@ impl Copied {
             let (min, max) = part.range();
             max >= *times.start() && min <= *times.end()
         };
-        let rare = entry.rare.as_deref();
-        let Some(rare) = rare.filter(|rare| !rare.late.is_empty()) else {
-            for part in parts.filter(|part| overlapping(part, &in_order)) {
-                self.decode_part(&part, in_order.clone(), column)?;
+        // A damaged chunk costs its samples, not those of others.
+        let mut damage = Ok(());
+        let mut decode = |part: &Part<'_>, times: RangeInclusive<i64>, column: &mut Column| {
+            if let (Err(what), Ok(())) = (self.decode_part(part, times, column), &damage) {
+                damage = Err(what);
             }
-            rare.inspect(|rare| rare.deleted.retain(column, from));
-            return Ok(());
         };
-        let all = range.start.0..=range.end.0;
-        let mut parts: Vec<Part<'_>> = parts.filter(|part| overlapping(part, &in_order)).collect();
-        parts.extend(rare.late.iter().map(Part::Late).filter(|part| overlapping(part, &all)));
-        merge::decode_chunks(&mut parts, Part::range, column, |part, column| {
-            let times = if matches!(part, Part::Late(_)) { all.clone() } else { in_order.clone() };
-            self.decode_part(part, times, column)
-        })?;
-        rare.deleted.retain(column, from);
-        Ok(())
+        let rare = entry.rare.as_deref();
+        if let Some(rare) = rare.filter(|rare| !rare.late.is_empty()) {
+            let all = range.start.0..=range.end.0;
+            let mut parts: Vec<Part<'_>> = parts.filter(|part| overlapping(part, &in_order)).collect();
+            parts.extend(rare.late.iter().map(Part::Late).filter(|part| overlapping(part, &all)));
+            let merged: Result<(), Infallible> = merge::decode_chunks(&mut parts, Part::range, column, |part, column| {
+                decode(part, if matches!(part, Part::Late(_)) { all.clone() } else { in_order.clone() }, column);
+                Ok(())
+            });
+            let Ok(()) = merged;
+        } else {
+            parts.filter(|part| overlapping(part, &in_order)).for_each(|part| decode(&part, in_order.clone(), column));
+        }
+        rare.inspect(|rare| rare.deleted.retain(column, from));
+        damage
     }
 
     fn decode_part(&self, part: &Part<'_>, times: RangeInclusive<i64>, column: &mut Column) -> Result<(), String> {
