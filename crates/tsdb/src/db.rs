@@ -17,6 +17,7 @@ mod progress;
 mod querier;
 mod read_only;
 mod replay;
+mod settled;
 mod snapshot;
 mod waiting;
 mod worker;

@@ -11,7 +11,9 @@ impl Db {
     /// # Errors
     /// When something cannot be read or written; a part may be deleted.
     pub fn delete(&self, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<(), DbError> {
-        let _one_at_a_time = self.maintaining();
+        let mut maintenance = self.maintaining();
+        // What is in blocks by now must not come back from anywhere else.
+        self.settle(&mut maintenance)?;
         let logs = self.logs().ok_or(DbError::NotReady)?;
         self.head.delete(range, matcher_sets, &logs.wal).map_err(|error| DbError::Io { action: "write to WAL", error })?;
         for block in self.blocks_in(range) {

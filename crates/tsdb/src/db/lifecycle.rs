@@ -11,6 +11,7 @@
 
 use super::blocks::facts;
 use super::options::Settings;
+use super::settled::Settled;
 use super::{Db, DbError, Logs};
 use crate::block::{self, Block, BlockError, Compaction, Meta};
 use crate::compact::run::{self, CompactError, Floats, Target};
@@ -52,6 +53,8 @@ pub(super) struct Maintenance {
     /// Refs of series that the head has no more, with the last segment that may hold samples of theirs: until it is gone the log
     /// keeps their labels.
     pub removed: HashMap<SeriesRef, SegmentIndex, FixedState>,
+    /// What the last compaction of out-of-order samples has left to be forgotten.
+    pub settled: Option<Settled>,
 }
 
 impl Maintenance {
@@ -83,6 +86,7 @@ impl Db {
     }
 
     fn maintain_now(&self, maintenance: &mut Maintenance) -> Result<(), DbError> {
+        self.settle(maintenance)?;
         if !self.options.background {
             self.map_full_chunks();
         }
@@ -99,7 +103,7 @@ impl Db {
         }
         if let Some(max_time) = compacted_to {
             self.truncate_log(maintenance, max_time)?;
-            self.compact_out_of_order()?;
+            self.compact_out_of_order(maintenance)?;
         }
         self.compact_stale_series(maintenance)?;
         self.compact_blocks()
@@ -158,7 +162,7 @@ impl Db {
     }
 
     /// Writes all samples that came out of order to blocks of the smallest range, and lets go of them and of their log.
-    fn compact_out_of_order(&self) -> Result<(), DbError> {
+    fn compact_out_of_order(&self, maintenance: &mut Maintenance) -> Result<(), DbError> {
         let wbl = self.logs().and_then(|logs| logs.wbl);
         let io = |error| DbError::Io { action: "truncate WBL", error };
         let Some(taken) = self.head.take_out_of_order(wbl.as_deref()).map_err(io)? else { return Ok(()) };
@@ -178,7 +182,10 @@ impl Db {
             min_time = max_time;
         }
         self.publish(&written)?;
-        self.head.forget_out_of_order(taken, wbl.as_deref()).map_err(io)
+        maintenance.settled = Some(Settled { place: taken.place(), segment: taken.segment() });
+        let forgotten = self.head.forget_out_of_order(taken);
+        self.settle(maintenance)?;
+        forgotten.map_err(|error| DbError::Io { action: "truncate head chunks", error })
     }
 
     /// Writes series that get no samples any more to a block, once they are many, so that churn gives its memory back.

@@ -15,8 +15,9 @@ mod feed;
 mod refs;
 mod shards;
 
-use super::{Db, OpenError};
+use super::{Db, OpenError, settled};
 use crate::chunk::{Sample, Value};
+use crate::head::mapped::Found;
 use crate::wal::read::Damage;
 use crate::wal::record::{self, Kind, Malformed};
 use crate::wal::segment::Layout;
@@ -59,7 +60,13 @@ pub(super) fn replay(db: &Db) -> Result<Replayed, OpenError> {
     let mut chunks = Chunks::default();
     if let Some(mapped) = db.head.mapped() {
         let path = dir.join("chunks_head");
-        mapped.load(|found| chunks.add(&found)).map_err(|error| OpenError::Io { action: "read", path, error })?;
+        let settled = settled::read(files, dir)?;
+        let visit = |found: Found| {
+            if !settled::is_settled(&found, settled) {
+                chunks.add(&found);
+            }
+        };
+        mapped.load(visit).map_err(|error| OpenError::Io { action: "read", path, error })?;
     }
     tracing::info!(component = "tsdb", duration = ?started.elapsed(), "On-disk memory mappable chunks replay completed");
 

@@ -5,6 +5,7 @@
 //! whole commits waits for those of the range before ([`Head::wait_for_commits`]), and no later ones reach it.
 
 use super::Head;
+use super::mapped::Place;
 use super::ooo::OooSamples;
 use super::select::Copied;
 use super::sequence::Sequence;
@@ -139,7 +140,7 @@ impl Head {
         // in the new segment.
         let _in_order = self.inserting.lock().unwrap_or_else(PoisonError::into_inner);
         let options = self.cutting().encode;
-        let mut taken = Taken { head: self, series: Vec::new(), range: (i64::MAX, i64::MIN), segment };
+        let mut taken = Taken { head: self, series: Vec::new(), range: (i64::MAX, i64::MIN), segment, place: None };
         for number in 0.. {
             let Some(mut slab) = self.slabs.lock_number(number) else { break };
             let mut waiting: Vec<Slot> = Vec::new();
@@ -158,14 +159,16 @@ impl Head {
             }
             waiting.into_iter().for_each(|slot| slab.await_file(slot));
         }
+        taken.place = self.mapped().and_then(|mapped| mapped.end());
         Ok((!taken.series.is_empty()).then_some(taken))
     }
 
-    /// Drops what was taken, which is in blocks now, and its part of the log.
+    /// Drops what was taken, which is in blocks now. Its part of the log, and its chunks in files that have others, too, are
+    /// left to the caller.
     ///
     /// # Errors
-    /// When segments of the log or files of chunks cannot be deleted; the samples are dropped nevertheless.
-    pub fn forget_out_of_order(&self, taken: Taken<'_>, log: Option<&Wal>) -> io::Result<()> {
+    /// When files of chunks cannot be deleted; the samples are dropped nevertheless, and the next truncation tries again.
+    pub fn forget_out_of_order(&self, taken: Taken<'_>) -> io::Result<()> {
         let (mut min, mut max, mut dropped) = (i64::MAX, i64::MIN, 0);
         let _in_order = self.inserting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken_series = taken.series.iter().peekable();
@@ -191,11 +194,7 @@ impl Head {
         self.counters.chunks_removed.fetch_add(dropped, Ordering::Relaxed);
         drop(_in_order);
         self.collect_garbage();
-        self.delete_files()?;
-        match (log, taken.segment) {
-            (Some(log), Some(segment)) => log.truncate_before(segment).map(drop),
-            _ => Ok(()),
-        }
+        self.delete_files()
     }
 }
 
@@ -206,12 +205,23 @@ pub struct Taken<'h> {
     series: Vec<(SeriesHandle, u32)>,
     range: (i64, i64),
     segment: Option<SegmentIndex>,
+    place: Option<Place>,
 }
 
 impl<'h> Taken<'h> {
     /// Times of the first and the last sample.
     pub fn range(&self) -> (i64, i64) {
         self.range
+    }
+
+    /// The segment of the log that has what was inserted later; none if there is no log.
+    pub fn segment(&self) -> Option<SegmentIndex> {
+        self.segment
+    }
+
+    /// Chunks before this place in files hold nothing that was inserted later; none if there are none.
+    pub fn place(&self) -> Option<Place> {
+        self.place
     }
 
     /// The samples from `min_time` to `max_time`, both included.

@@ -325,7 +325,7 @@ fn out_of_order_samples_are_taken_and_forgotten() {
     let mut found = drain(taken.source(0, 2 * HOUR - 1));
     let times: BTreeSet<i64> = found.remove(0).1.into_iter().filter(|time| *time < 2 * HOUR).collect();
     assert_eq!(times, expected.iter().copied().filter(|time| *time < 2 * HOUR).collect());
-    head.forget_out_of_order(taken, None).unwrap();
+    head.forget_out_of_order(taken).unwrap();
     assert_eq!(times_of(&head, 1), [5 * HOUR, 10 * HOUR]);
     assert_eq!(head.late_time_range(), Some((5 * HOUR, 5 * HOUR)));
 }
@@ -407,7 +407,7 @@ proptest! {
                 1 if *flag => {
                     // Samples out of order are no business of a truncation: they must be elsewhere first.
                     if let Some(taken) = head.take_out_of_order(None).unwrap() {
-                        head.forget_out_of_order(taken, None).unwrap();
+                        head.forget_out_of_order(taken).unwrap();
                     }
                     let to = now - 2 * HOUR;
                     head.truncate(to).unwrap();

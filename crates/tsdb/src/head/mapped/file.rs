@@ -117,6 +117,22 @@ impl HeadFile {
         ReadError::Corrupt { path: self.path.clone(), offset: u64::from(place.offset), what }
     }
 
+    /// The four bytes before an offset, all of which are written.
+    pub(super) fn four_before(&self, offset: u64) -> io::Result<[u8; 4]> {
+        let start = offset.checked_sub(4).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let mut four = [0; 4];
+        let reader = match &*self.read() {
+            Content::Sealed(map) => {
+                let range = usize::try_from(start).ok().and_then(|start| map.get(start..start.checked_add(4)?));
+                four.copy_from_slice(range.ok_or(io::ErrorKind::UnexpectedEof)?);
+                return Ok(four);
+            }
+            Content::Growing { reader, .. } => reader.clone(),
+        };
+        reader.read_at(start, &mut four)?;
+        Ok(four)
+    }
+
     /// Bytes of the file, those that wait in memory included.
     pub(super) fn end(&self) -> u64 {
         match &*self.read() {

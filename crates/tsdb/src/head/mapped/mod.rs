@@ -61,6 +61,15 @@ pub struct ToWrite<'a> {
     pub bytes: &'a [u8],
 }
 
+/// A place behind a chunk, and what lies before it: by that a later run knows the file again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The place.
+    pub place: Place,
+    /// The last four bytes before it.
+    pub before: [u8; 4],
+}
+
 /// The folder of head chunks of a run.
 pub struct Mapped {
     files: Arc<dyn Files>,
@@ -251,6 +260,24 @@ impl Mapped {
         self.flush()?;
         let writer = self.lock();
         writer.current.as_ref().and_then(|current| current.handle.as_ref()).map_or(Ok(()), |handle| handle.sync())
+    }
+
+    /// Where the next chunk will lie at the earliest; none before the first.
+    pub fn end(&self) -> Option<Place> {
+        let _writer = self.lock();
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        let last = all.last()?;
+        Some(Place { file: last.number(), offset: u32::try_from(last.end()).ok()? })
+    }
+
+    /// Makes what lies before a place durable, which [`Self::end`] gave, and marks it; none if the file is gone.
+    ///
+    /// # Errors
+    /// When the disk does not take it, or the file cannot be read.
+    pub fn mark(&self, place: Place) -> io::Result<Option<Mark>> {
+        self.sync()?;
+        let Some(file) = self.file(place.file) else { return Ok(None) };
+        Ok(Some(Mark { place, before: file.four_before(u64::from(place.offset))? }))
     }
 
     /// The file with a number.
