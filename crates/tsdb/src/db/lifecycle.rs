@@ -275,6 +275,7 @@ impl Db {
         match written {
             Ok(Some(_)) => Ok(()),
             Ok(None) => {
+                self.before_block_goes()?;
                 for block in blocks {
                     block.update_meta(|meta| meta.compaction.deletable = true)?;
                 }
@@ -304,6 +305,7 @@ impl Db {
             let floats = Floats::Keep(self.settings().float_encoding);
             let range = (meta.min_time, meta.max_time);
             if self.write_block(&self.options.dir, &mut source, range, run::of_block(ulid, &meta), ulid, floats)?.is_none() {
+                self.before_block_goes()?;
                 block.update_meta(|meta| meta.compaction.deletable = true)?;
             }
         }

@@ -53,7 +53,7 @@ pub(super) struct Replayed {
 pub(super) fn replay(db: &Db) -> Result<Replayed, OpenError> {
     let started = Instant::now();
     let (files, dir) = (&*db.options.files, &db.options.dir);
-    if let Some(max_time) = crate::compact::in_order_max_time(&db.blocks.facts()) {
+    if let Some(max_time) = crate::compact::in_order_max_time(&db.blocks.facts()).max(settled::read_time(files, dir)?) {
         db.head.set_min_valid_time(max_time);
     }
     tracing::info!(component = "tsdb", "Replaying on-disk memory mappable chunks if any");

@@ -11,7 +11,11 @@ use storage::{Interval, SeriesHandle, Slot};
 
 impl Head {
     /// Deletes the samples in `range` of all series that satisfy any of `matcher_sets`. Of each series only the time that it has
-    /// samples in: later ones are not deleted.
+    /// samples in, or that the log may give it samples in at the next start: later ones are not deleted.
+    ///
+    /// Late samples are in both logs. Those that have gone to a block since, and so from here, the next start finds in the log of all
+    /// samples, and takes them for samples in order if the series has no later ones. Nothing that is appended in order
+    /// from now on is as old.
     ///
     /// # Errors
     /// When the log does not take it; then nothing is deleted.
@@ -22,11 +26,15 @@ impl Head {
         for matchers in matcher_sets {
             slots |= self.matching(matchers);
         }
+        let replayed = (self.min_valid_time(), self.appendable_from().map_or(i64::MIN, |bound| bound.saturating_sub(1)));
         let mut deleted: Vec<(SeriesHandle, Interval)> = Vec::new();
         let mut slab = LockedSlab::default();
         for slot in slots.iter().map(Slot) {
             let Some(series) = slab.get(self, slot).and_then(|slab| slab.series(slot)) else { continue };
-            let Some((min, max)) = series.time_range() else { continue };
+            if series.is_empty() {
+                continue;
+            }
+            let (min, max) = series.time_range().map_or(replayed, |(min, max)| (min.min(replayed.0), max.max(replayed.1)));
             let (start, end) = (min.max(range.start.0), max.min(range.end.0));
             if start <= end {
                 let handle = SeriesHandle { slot, series_ref: series.series_ref() };

@@ -72,6 +72,8 @@ struct Rare {
     other: Option<Other>,
     ooo: Option<Box<OooSeries<FullChunk>>>,
     deleted: Intervals,
+    /// See [`MemSeries::settle_until`].
+    settled_until: Option<i64>,
 }
 
 /// An open chunk that is not plain floats.
@@ -156,11 +158,9 @@ impl MemSeries {
     /// Gives back boxes that hold nothing.
     fn tidy(&mut self) {
         let Some(more) = &mut self.more else { return };
-        if more
-            .rare
-            .as_ref()
-            .is_some_and(|rare| rare.full.is_empty() && rare.other.is_none() && rare.ooo.is_none() && rare.deleted.is_empty())
-        {
+        if more.rare.as_ref().is_some_and(|rare| {
+            rare.full.is_empty() && rare.other.is_none() && rare.ooo.is_none() && rare.deleted.is_empty() && rare.settled_until.is_none()
+        }) {
             more.rare = None;
         }
         if more.rare.is_none() && more.mapped.is_empty() {
@@ -241,6 +241,15 @@ impl MemSeries {
         self.tidy();
     }
 
+    /// Notes that out-of-order samples up to this time are in a block now, but in the log, too. A series that goes before the log lets
+    /// go of them could not be told that they are deleted, and they would come back with it.
+    pub fn settle_until(&mut self, time: i64) {
+        if self.newest_time().is_none_or(|newest| newest < time) {
+            let settled = &mut self.rare_mut().settled_until;
+            *settled = Some(settled.map_or(time, |before| before.max(time)));
+        }
+    }
+
     /// What is deleted of it.
     pub fn deleted(&self) -> Option<&Intervals> {
         self.rare().map(|rare| &rare.deleted).filter(|deleted| !deleted.is_empty())
@@ -251,9 +260,10 @@ impl MemSeries {
         self.rare_mut().deleted.add(interval);
     }
 
-    /// Neither samples in order nor others.
+    /// Neither samples in order nor others, nor any that the log brings back.
     pub fn is_empty(&self) -> bool {
-        self.newest_time().is_none() && self.ooo().is_none_or(OooSeries::is_empty)
+        self.newest_time().is_none()
+            && self.rare().is_none_or(|rare| rare.ooo.as_ref().is_none_or(|ooo| ooo.is_empty()) && rare.settled_until.is_none())
     }
 
     /// Its chunks in order.
@@ -412,6 +422,7 @@ impl MemSeries {
                 dropped += gone;
             }
             if let Some(rare) = &mut more.rare {
+                rare.settled_until = rare.settled_until.filter(|until| *until >= time);
                 let gone = rare.full.partition_point(|chunk| chunk.max_time < time);
                 rare.full.drain(..gone);
                 dropped += gone;

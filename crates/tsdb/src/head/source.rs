@@ -171,17 +171,22 @@ impl Head {
     pub fn forget_out_of_order(&self, taken: Taken<'_>) -> io::Result<()> {
         let (mut min, mut max, mut dropped) = (i64::MAX, i64::MIN, 0);
         let _in_order = self.inserting.lock().unwrap_or_else(PoisonError::into_inner);
+        let min_valid = self.min_valid_time();
         let mut taken_series = taken.series.iter().peekable();
         for number in 0.. {
             let Some(mut slab) = self.slabs.lock_number(number) else { break };
             while let Some((handle, chunks)) = taken_series.next_if(|(handle, _)| slab_number(handle.slot) == number) {
                 let Some(series) = slab.series_mut(handle.slot).filter(|series| series.series_ref() == handle.series_ref) else { continue };
-                let mut left = *chunks;
-                series.ooo_mut().retain(|_| {
+                let (mut left, mut settled) = (*chunks, i64::MIN);
+                series.ooo_mut().retain(|chunk| {
                     let keep = left == 0;
                     left = left.saturating_sub(1);
+                    settled = if keep { settled } else { settled.max(chunk.max_time) };
                     keep
                 });
+                if settled >= min_valid {
+                    series.settle_until(settled);
+                }
                 dropped += u64::from(*chunks);
                 series.settle();
             }
