@@ -201,6 +201,8 @@ struct At {
     durable: Durable,
     deleted: Option<Durable>,
     in_order: bool,
+    /// A late sample of this time was taken after one in order.
+    late_too: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,6 +226,11 @@ impl Store {
     /// Samples before this time are in blocks: none is in order any more. The store behaves as if it had one of this time.
     pub fn set_blocks_end(&mut self, time: Option<i64>) {
         self.blocks_end = time;
+    }
+
+    /// As it was set last.
+    pub fn blocks_end(&self) -> Option<i64> {
+        self.blocks_end
     }
 
     /// Late samples are taken up to this age; 0 = never.
@@ -290,7 +297,8 @@ impl Store {
             let (value, kind) = (row.sample.value(), row.sample.kind());
             let series = self.series.entry(row.labels.clone()).or_default();
             let newest = series.newest.as_ref().map(|(time, ..)| *time);
-            let new = At { values: vec![value.clone()], kind, presence: Presence::Must, durable, deleted: None, in_order: true };
+            let new =
+                At { values: vec![value.clone()], kind, presence: Presence::Must, durable, deleted: None, in_order: true, late_too: false };
             if row.time >= least && newest.is_none_or(|newest| row.time > newest) {
                 // A float staleness marker ends a series of histograms as one of its kind.
                 let kind = match &series.newest {
@@ -319,6 +327,7 @@ impl Store {
                     if at.deleted.take() == Some(Durable::Yes) {
                         at.values.clear();
                     }
+                    at.late_too = at.in_order;
                     if !at.values.contains(&value) {
                         at.values.push(value);
                     }
@@ -346,8 +355,15 @@ impl Store {
         for row in rows {
             let series = self.series.entry(row.labels.clone()).or_default();
             let (value, kind) = (row.sample.value(), row.sample.kind());
-            let lurking =
-                At { values: Vec::new(), kind, presence: Presence::Lurking, durable: Durable::NotYet, deleted: None, in_order: true };
+            let lurking = At {
+                values: Vec::new(),
+                kind,
+                presence: Presence::Lurking,
+                durable: Durable::NotYet,
+                deleted: None,
+                in_order: true,
+                late_too: false,
+            };
             let at = series.samples.entry(row.time).or_insert(lurking);
             if !at.values.contains(&value) {
                 at.values.push(value);
@@ -420,7 +436,8 @@ impl Store {
             }
             if at.durable == Durable::NotYet && at.presence == Presence::Must {
                 at.presence = Presence::May;
-                self.newest_known &= at.deleted.is_none();
+                // The logs are synced one after another: that a sample of this time shows does not say which.
+                self.newest_known &= at.deleted.is_none() && !at.late_too;
             }
         }
     }

@@ -50,7 +50,7 @@ fn on_a_sound_disk() {
 
 #[test]
 fn on_a_disk_that_fails() {
-    runs("on_a_disk_that_fails", 90, Profile { faults: true, damage: false });
+    runs("on_a_disk_that_fails", 300, Profile { faults: true, damage: false });
 }
 
 #[test]

@@ -32,8 +32,6 @@ pub struct Profile {
 /// What the database can do so far.
 pub const LATE: bool = true;
 const HISTOGRAMS: bool = true;
-const DELETES: bool = false;
-const MAINTENANCE: bool = false;
 
 /// Numbers that follow from a seed (splitmix64).
 struct Random(u64);
@@ -179,8 +177,8 @@ impl Run {
                 self.begin_fault();
                 Ok(())
             }
-            33..36 if MAINTENANCE => self.maintain(),
-            36 if DELETES => self.delete(),
+            33..36 => self.maintain(),
+            36 => self.delete(),
             _ => self.commit(),
         }
     }
@@ -189,10 +187,24 @@ impl Run {
         let clean = self.random.once_in(3);
         self.tell(if clean { "clean tombstones" } else { "maintain" });
         let done = if clean { self.db().clean_tombstones() } else { self.db().maintain() };
-        match done {
-            Err(error) if self.fault.is_none() => Err(format!("maintain: {error}")),
-            _ => Ok(()),
+        if let Err(error) = done
+            && self.fault.is_none()
+        {
+            return Err(format!("maintain: {error}"));
         }
+        self.look_at_blocks()
+    }
+
+    /// Where blocks end is the database's choice, within bounds: never in what may still be appended in order.
+    fn look_at_blocks(&mut self) -> Result<(), String> {
+        let end = Some(self.db().head().min_valid_time()).filter(|end| *end > i64::MIN);
+        let whole = self.db().block_metas();
+        let whole = whole.iter().filter(|meta| meta.compaction.hints.is_empty()).map(|meta| meta.max_time).max();
+        if end > whole.max(self.store.blocks_end()).max(self.store.newest().map(|newest| newest - HOUR)) {
+            return Err(format!("blocks end at {whole:?}, the newest sample is of {:?}, the head begins at {end:?}", self.store.newest()));
+        }
+        self.store.set_blocks_end(end);
+        Ok(())
     }
 
     fn delete(&mut self) -> Result<(), String> {
@@ -297,7 +309,12 @@ impl Run {
             }
         }
         self.handles.clear();
-        Ok(())
+        if matches!(self.fault, Some(Fault::Once(at, _)) if self.disk.operations() > at) {
+            self.set_fault(None);
+            // A block that could not be read while it was opened is looked at again before long.
+            self.maintain()?;
+        }
+        self.look_at_blocks()
     }
 
     fn restart(&mut self) -> Result<(), String> {
