@@ -32,6 +32,7 @@ mod lexer;
 pub mod number;
 pub mod parser;
 mod plain;
+pub mod starts;
 mod text;
 
 pub use content_type::{ContentTypeError, Format, negotiate};
@@ -39,3 +40,4 @@ pub use entry::{Entry, LabelPairs, Normalise, RawExemplar, Sample};
 pub use error::{LabelsError, ParseError, ParseErrorKind};
 pub use lexer::Token;
 pub use parser::Parser;
+pub use starts::Starts;

@@ -41,6 +41,15 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// How far it has read: where the next line begins, or a byte or two further at the end.
+    pub(crate) fn position(&self) -> usize {
+        self.plain.lexer.at
+    }
+
+    pub(crate) fn body(&self) -> &'a [u8] {
+        self.plain.lexer.body
+    }
+
     /// As [`Parser::next`], without any fast path: what the tests compare with.
     #[doc(hidden)]
     pub fn next_plain(&mut self) -> Result<Option<Entry<'a>>, ParseError> {

@@ -78,6 +78,7 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
         clock: clock.clone(),
         host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         workers: 0,
+        start_timestamps: flags.feature("st-storage"),
     });
     let (reload, mut reloads) = mpsc::channel::<ReloadRequest>(1);
     let (quit, mut quits) = mpsc::channel(1);

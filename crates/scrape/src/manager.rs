@@ -38,6 +38,8 @@ pub struct Options {
     pub host_name: String,
     /// How many scrapes are parsed and committed at a time; 0 for twice the number of processors.
     pub workers: usize,
+    /// Read `_created` lines of OpenMetrics as start timestamps (`st-storage`).
+    pub start_timestamps: bool,
 }
 
 /// Why a configuration could not be applied. Nothing of it is in force then.
@@ -63,6 +65,7 @@ pub struct Manager(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     host_name: String,
+    start_timestamps: bool,
     running: Mutex<Running>,
     views: Mutex<BTreeMap<String, View>>,
 }
@@ -119,7 +122,13 @@ impl Manager {
             // Decides nothing that can be seen; it only must not be known to targets.
             cache_seed: std::hash::RandomState::new().hash_one(0),
         };
-        Self(Arc::new(Inner { shared: Arc::new(shared), host_name: options.host_name, running: Mutex::default(), views: Mutex::default() }))
+        Self(Arc::new(Inner {
+            shared: Arc::new(shared),
+            host_name: options.host_name,
+            start_timestamps: options.start_timestamps,
+            running: Mutex::default(),
+            views: Mutex::default(),
+        }))
     }
 
     /// Makes the jobs and targets those of `config`: unchanged loops keep running, changed ones take their new settings
@@ -204,7 +213,14 @@ impl Inner {
         });
         let has_credentials = job.http.basic_auth.is_some() || job.http.authorization.is_some() || !job.http.http_headers.is_empty();
         let credentials = has_credentials.then(|| Arc::new(job.http.clone()));
-        let settings = JobSettings { job, name: job.job_name.as_str().into(), client: client.clone(), credentials, forced_error };
+        let settings = JobSettings {
+            job,
+            name: job.job_name.as_str().into(),
+            client: client.clone(),
+            credentials,
+            forced_error,
+            start_timestamps: self.start_timestamps,
+        };
 
         // Relabel rules have no equality; their debug form says all that they are made of.
         let rules = format!("{:?}", settings.rules());
@@ -301,6 +317,7 @@ struct JobSettings<'a> {
     client: reqwest::Client,
     credentials: Option<Arc<HttpClientSettings>>,
     forced_error: Option<String>,
+    start_timestamps: bool,
 }
 
 impl JobSettings<'_> {
@@ -322,6 +339,7 @@ impl JobSettings<'_> {
                 track_timestamps_staleness: job.track_timestamps_staleness,
                 fallback: job.fallback_scrape_protocol.and_then(format_of),
                 extra_metrics: job.extra_scrape_metrics,
+                start_timestamps: self.start_timestamps,
                 timeout: target.timeout,
             },
             credentials: self.credentials.clone(),

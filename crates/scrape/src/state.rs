@@ -15,7 +15,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use exposition::{ContentTypeError, Entry, Format, LabelPairs, LabelsError, Normalise, ParseError, Parser, Sample};
+use exposition::{ContentTypeError, Entry, Format, LabelPairs, LabelsError, Normalise, ParseError, Parser, Sample, Starts};
 use model::exemplar::EXEMPLAR_CHARS_MAX;
 use model::value::{STALE_NAN, is_stale};
 use model::{Exemplar, Labels, Millis, Timestamp};
@@ -58,6 +58,8 @@ pub struct Settings {
     pub fallback: Option<Format>,
     /// The report has three more series.
     pub extra_metrics: bool,
+    /// `_created` lines of OpenMetrics are start timestamps, and no series.
+    pub start_timestamps: bool,
     /// When a scrape is given up: only reported.
     pub timeout: Millis,
 }
@@ -179,7 +181,11 @@ impl Workspace {
     }
 
     fn push(&mut self, origin: Origin, series: RowSeries, timestamp: Timestamp, value: f64) {
-        self.batch.rows.push(Row { series, start: Timestamp(0), timestamp, value: RowValue::Float(value) });
+        self.push_row(origin, Row { series, start: Timestamp(0), timestamp, value: RowValue::Float(value) });
+    }
+
+    fn push_row(&mut self, origin: Origin, row: Row) {
+        self.batch.rows.push(row);
         self.origins.push(origin);
     }
 
@@ -300,6 +306,7 @@ impl ScrapeState {
         let mut limited = 0;
         let mut pairs = LabelPairs::new();
         let mut parser = Parser::new(body, format);
+        let mut starts = starts_of(format, settings);
         loop {
             let mut asked: Option<(&[u8], Normalise, Key)> = None;
             let (seed, cache) = (self.seed, &self.cache);
@@ -311,19 +318,17 @@ impl ScrapeState {
             let sample = match entry {
                 None => break,
                 Some(Entry::Sample(sample)) => sample,
-                Some(Entry::Type { name, kind }) => {
-                    self.metadata.set_type(&name, kind);
-                    continue;
-                }
-                Some(Entry::Help { name, text }) => {
-                    self.metadata.set_help(&name, &text);
-                    continue;
-                }
-                Some(Entry::Unit { name, unit }) => {
-                    self.metadata.set_unit(&name, &unit);
+                Some(metadata) => {
+                    self.remember(&metadata);
+                    if let Some(starts) = &mut starts {
+                        starts.metadata(&metadata);
+                    }
                     continue;
                 }
             };
+            if starts.as_ref().is_some_and(|starts| starts.is_created(&sample)) {
+                continue;
+            }
             let ordinal = outcome.scraped as u32;
             outcome.scraped += 1;
             let own_time = sample.timestamp.filter(|_| settings.honor_timestamps);
@@ -376,7 +381,9 @@ impl ScrapeState {
                 (None, Some(labels)) => work.push_labels(Owner::Series(at), labels),
                 (None, None) => unreachable!("labels are made where the handle is missing"),
             };
-            work.push(Origin::Line { at, ordinal }, series, time, sample.value);
+            let start = starts.as_mut().map_or(Timestamp(0), |starts| starts.start(&sample, &parser));
+            let row = Row { series, start, timestamp: time, value: RowValue::Float(sample.value) };
+            work.push_row(Origin::Line { at, ordinal }, row);
             if let Some(exemplar) = &sample.exemplar {
                 exemplar.labels(&mut pairs);
                 let chars: usize = pairs.iter().map(|(name, value)| name.chars().count() + value.chars().count()).sum();
@@ -394,6 +401,15 @@ impl ScrapeState {
             }
         }
         if limited > limit { Err(PageError::SampleLimit) } else { Ok(()) }
+    }
+
+    fn remember(&self, metadata: &Entry<'_>) {
+        match metadata {
+            Entry::Type { name, kind } => self.metadata.set_type(name, *kind),
+            Entry::Help { name, text } => self.metadata.set_help(name, text),
+            Entry::Unit { name, unit } => self.metadata.set_unit(name, unit),
+            Entry::Sample(_) => {}
+        }
     }
 
     fn push_markers(&self, time: Timestamp, work: &mut Workspace) {
@@ -490,13 +506,22 @@ impl ScrapeState {
         let mut pairs = LabelPairs::new();
         if let Ok((format, _)) = exposition::negotiate(content_type, settings.fallback) {
             let mut parser = Parser::new(body, format);
+            let mut starts = starts_of(format, settings);
             while let (Some((at, line, row)), Ok(Some(entry))) = (wanted, parser.next()) {
-                let Entry::Sample(sample) = entry else { continue };
+                let Entry::Sample(sample) = entry else {
+                    if let Some(starts) = &mut starts {
+                        starts.metadata(&entry);
+                    }
+                    continue;
+                };
+                // They were not counted before either.
+                if starts.as_ref().is_some_and(|starts| starts.is_created(&sample)) {
+                    continue;
+                }
                 if line == ordinal {
                     if let Ok(Some(labels)) = stored_labels(&sample, &mut pairs, settings) {
                         let series = work.push_labels(Owner::Series(at), labels);
-                        let RowValue::Float(value) = row.value else { unreachable!("text formats have floats only") };
-                        work.push(Origin::Line { at, ordinal }, series, row.timestamp, value);
+                        work.push_row(Origin::Line { at, ordinal }, Row { series, ..*row });
                     }
                     wanted = lines.next();
                 }
@@ -516,6 +541,10 @@ impl ScrapeState {
 fn stored_labels<'a>(sample: &Sample<'a>, pairs: &mut LabelPairs<'a>, settings: &Settings) -> Result<Option<Labels>, PageError> {
     sample.labels(pairs)?;
     Ok(labels::series_labels(pairs, &settings.target, &settings.rules)?)
+}
+
+fn starts_of<'a>(format: Format, settings: &Settings) -> Option<Starts<'a>> {
+    if settings.start_timestamps { Starts::new(format) } else { None }
 }
 
 /// What beside a line's bytes decides about its labels.

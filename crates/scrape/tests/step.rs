@@ -263,6 +263,42 @@ fn exemplars_get_the_samples_time() {
 }
 
 #[test]
+fn created_lines_are_start_timestamps_where_they_are_asked_for() {
+    const OPEN_METRICS: Option<&str> = Some("application/openmetrics-text");
+    const TEXT: Option<&str> = Some("text/plain");
+    let page = "# TYPE a counter\na_total{x=\"1\"} 5\na_created{x=\"1\"} 1.5\n# TYPE h histogram\nh_bucket{le=\"+Inf\"} 2\nh_count 2\nh_created 0.25\n# TYPE g gauge\ng 1\ng_created 3\n# EOF\n";
+    let with = ["a_total 1500", "h_bucket 250", "h_count 250"];
+    // Asked for, content type, samples counted, starts.
+    for (asked, content_type, scraped, starts) in
+        [(true, OPEN_METRICS, 5, &with[..]), (false, OPEN_METRICS, 7, &[]), (true, TEXT, 7, &[]), (false, TEXT, 7, &[])]
+    {
+        let mut target = Target::new(Settings { start_timestamps: asked, ..settings() });
+        // The second time all lines are known, the third time the store has forgotten all.
+        for time in [1000, 2000, 3000] {
+            if time == 3000 {
+                target.store.forget();
+            }
+            let outcome = target.page(Page::Body { bytes: page.as_bytes(), content_type });
+            assert_eq!((&outcome.error, outcome.scraped, outcome.post_relabelling), (&None, scraped, scraped), "{asked} {content_type:?}");
+            let want: Vec<String> = starts.iter().map(|start| format!("{start}@{time}")).collect();
+            assert_eq!(target.store.state().starts, want, "{asked} {content_type:?}");
+        }
+        assert_eq!(target.store.newest().len() as u64, scraped, "{:?}", target.store.newest());
+    }
+}
+
+#[test]
+fn markers_and_reports_have_no_start() {
+    let mut target = Target::new(Settings { start_timestamps: true, ..settings() });
+    let content_type = Some("application/openmetrics-text");
+    target.page(Page::Body { bytes: b"# TYPE a counter\na_total 5\na_created 1.5\n# EOF\n", content_type });
+    assert_eq!(target.store.state().starts, ["a_total 1500@1000"]);
+    target.page(Page::Body { bytes: b"# TYPE a counter\na_created 1.5\n# EOF\n", content_type });
+    target.holds(&["a_total stale@2000"]);
+    assert!(target.store.state().starts.is_empty());
+}
+
+#[test]
 fn normalising_is_a_part_of_the_key() {
     let mut target = Target::new(settings());
     target.text("# TYPE h histogram\nh_bucket{le=\"1\"} 1\n");

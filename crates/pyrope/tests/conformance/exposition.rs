@@ -66,8 +66,13 @@ fn accept_names_protobuf(row: &Value) -> bool {
 async fn run_case(folder: &Path, row: &Value) -> Result<(), String> {
     let target = Target::start(folder, row);
     let store = Arc::new(Store::default());
-    let manager =
-        scrape::Manager::new(scrape::Options { appender: store.clone(), clock: Arc::new(SystemClock), host_name: "h".into(), workers: 1 });
+    let manager = scrape::Manager::new(scrape::Options {
+        appender: store.clone(),
+        clock: Arc::new(SystemClock),
+        host_name: "h".into(),
+        workers: 1,
+        start_timestamps: false,
+    });
     let targets: Vec<Value> = row["target_labels"].as_array().cloned().unwrap_or_else(|| vec![serde_json::json!({})]);
     let config = config::parse(&configuration(row, &targets, target.port), folder, |_| None).map_err(|e| format!("config: {e}"))?;
     manager.apply(&config).await.map_err(|e| e.to_string())?;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 /// How a path answers.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// 200 with this text, in which `$N` stands for the number of the request.
+    /// 200 with this text, in which `$N` stands for the number of the request; OpenMetrics if it ends as such.
     Page(String),
     /// This status and no text.
     Status(u16),
@@ -73,10 +73,9 @@ fn answer(mut stream: TcpStream, pages: &Mutex<Pages>) -> Option<()> {
         }
         Reply::Hangup => return None,
     };
-    let head = format!(
-        "HTTP/1.1 {status} X\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
+    let content_type = if body.ends_with("# EOF\n") { "application/openmetrics-text; version=1.0.0" } else { "text/plain; version=0.0.4" };
+    let head =
+        format!("HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     stream.write_all(head.as_bytes()).ok()?;
     stream.write_all(body.as_bytes()).ok()
 }

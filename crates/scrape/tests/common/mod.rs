@@ -21,6 +21,8 @@ pub struct State {
     pub commits: usize,
     pub refuse: bool,
     pub exemplars: Vec<String>,
+    /// Of the rows of the last commit that have one: name, start, time.
+    pub starts: Vec<String>,
 }
 
 impl Appender for Store {
@@ -41,6 +43,7 @@ impl Appender for Store {
         }
         let before: Vec<Option<(i64, u64)>> =
             state.series.iter().map(|s| s.as_ref().and_then(|s| s.1.last()).map(|(t, v)| (*t, v.to_bits()))).collect();
+        state.starts.clear();
         for (index, row) in batch.rows.iter().enumerate() {
             let handle = match row.series {
                 RowSeries::Known(handle) => handle,
@@ -55,6 +58,10 @@ impl Appender for Store {
                 (_, Some((last, bits))) if time == last && bits != value.to_bits() => RowOutcome::Duplicate,
                 _ => RowOutcome::Stored,
             };
+            if let Some((labels, _)) = state.series[at].as_ref().filter(|_| row.start.0 != 0) {
+                let text = format!("{} {}@{time}", labels.metric_name(), row.start.0);
+                state.starts.push(text);
+            }
             if outcome == RowOutcome::Stored {
                 let samples = &mut state.series[at].as_mut().unwrap().1;
                 if samples.last().is_none_or(|last| last.0 < time) {
@@ -75,6 +82,11 @@ impl Appender for Store {
 impl Store {
     pub fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap()
+    }
+
+    /// As if all series had been collected.
+    pub fn forget(&self) {
+        self.state().series.iter_mut().for_each(|series| *series = None);
     }
 
     /// The newest sample of each series as `name{…} value@time`, staleness markers as `stale`, sorted; `up` and `scrape_*` left out.
