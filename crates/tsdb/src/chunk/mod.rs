@@ -8,6 +8,7 @@ mod histogram;
 mod integer;
 mod layout;
 pub mod open;
+mod sink;
 mod spans;
 mod starts;
 mod windows;

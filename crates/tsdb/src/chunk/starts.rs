@@ -9,7 +9,7 @@ use super::bits::{Reader, Writer};
 /// The last sample that the header can name.
 pub(super) const FIRST_CHANGE_MAX: u16 = 0x7f;
 /// Bit of the header: the first sample has a start.
-const FIRST_KNOWN: u8 = 0x80;
+pub(super) const FIRST_KNOWN: u8 = 0x80;
 
 /// The state between two samples, of a writer or a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,97 +2,101 @@
 //!
 //! A changed float costs as many bits as its window is wide. Opening a window costs eleven or twelve more, and each float since
 //! then must fit. Who writes as samples come keeps a window until a float does not fit, so that one far leap makes all later
-//! ones dear. Who has all samples can do better: this finds the cheapest sequence of windows.
+//! ones dear. Who has all samples can do better: this finds a cheap sequence of windows.
 //!
-//! For each place where the last window may have been opened, the cost of everything so far is kept, as if that window had been
-//! as wide from the start as it must be by now. The cheapest of them is the cost up to here; one that is dearer by what
-//! opening a window costs can never win again. Few remain.
+//! For some places where the last window may have been opened, the cost of everything so far is kept, as if that window had been
+//! as wide from the start as it must be by now. The cheapest of them is the cost up to here. Eight places are kept, in lanes
+//! of small integers that the compiler turns into a few vector instructions; a new place takes the lane of the dearest one.
+//!
+//! # Invariants
+//! - Costs of lanes are relative to the cheapest one's, which is 0, and at most [`DEAR`]: what is dearer by more than opening a
+//!   window costs can never win again.
 
 use super::bits::Window;
 
-/// What opening a window costs more than keeping one, at most.
-const OPEN_BITS: u32 = 12;
 /// Places that are kept at once.
-const KEPT: usize = 6;
+const LANES: usize = 8;
+/// The cost of a lane that cannot win, or that is not in use. With the most that widening 480 changes costs it fits 16 bits.
+const DEAR: i16 = 500;
 
-/// A window that was opened at some change, and what all changes have cost until now.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    window: Window,
-    cost: u32,
-    /// The change that it was opened at.
-    opened: u16,
-    /// Changes since then, with that one.
-    changes: u32,
+/// Finds cheap windows for a run of changes.
+#[derive(Debug)]
+pub(super) struct Windows {
+    leading: [i16; LANES],
+    trailing: [i16; LANES],
+    /// What all changes have cost.
+    cost: [i16; LANES],
+    /// Changes in the window.
+    changes: [i16; LANES],
+    /// The change that the window was opened at.
+    opened: [u16; LANES],
+    /// What the cheapest way costs.
+    best: u32,
+    /// For each change: the window that it needs, and where the window of the cheapest way up to it was opened.
+    seen: Vec<(Window, u16)>,
+    plan: Vec<Window>,
 }
 
-/// Finds the cheapest windows for a run of changes.
-#[derive(Debug, Default)]
-pub(super) struct Windows {
-    candidates: Vec<Candidate>,
-    needed: Vec<Window>,
-    /// After each change: where the window of the cheapest way was opened.
-    opened: Vec<u16>,
-    plan: Vec<Window>,
+impl Default for Windows {
+    fn default() -> Self {
+        let lanes = [0; LANES];
+        let (seen, plan) = (Vec::new(), Vec::new());
+        Self { leading: lanes, trailing: lanes, cost: [DEAR; LANES], changes: lanes, opened: [0; LANES], best: 0, seen, plan }
+    }
 }
 
 impl Windows {
     /// Forgets all changes.
     pub(super) fn clear(&mut self) {
-        self.candidates.clear();
-        self.needed.clear();
-        self.opened.clear();
+        self.cost = [DEAR; LANES];
+        self.changes = [0; LANES];
+        self.best = 0;
+        self.seen.clear();
     }
 
     /// Adds a change that needs this window, and costs `keep` bits beside the window's width, or `open` with a new one; gives
-    /// the cost of all changes so far.
+    /// the cost of all changes so far. There are at most 480.
     #[inline]
     pub(super) fn add(&mut self, needed: Window, keep: u32, open: u32) -> u32 {
-        let at = self.needed.len() as u16;
-        self.needed.push(needed);
-        let before = self.cost();
-        let mut kept = 0;
-        let mut best = Candidate { window: needed, cost: before + open + needed.width(), opened: at, changes: 1 };
-        let fresh = best;
-        for i in 0..self.candidates.len() {
-            let mut candidate = self.candidates[i];
-            let (leading, trailing) = (candidate.window.leading.min(needed.leading), candidate.window.trailing.min(needed.trailing));
-            let wider = u32::from(candidate.window.leading - leading) + u32::from(candidate.window.trailing - trailing);
-            candidate.window = Window { leading, trailing };
-            candidate.cost += candidate.changes * wider + keep + candidate.window.width();
-            candidate.changes += 1;
-            if candidate.cost < best.cost {
-                best = candidate;
-            }
-            // Later windows are within earlier ones: an equal one is its neighbour.
-            match kept {
-                1.. if self.candidates[kept - 1].window == candidate.window => {
-                    if candidate.cost <= self.candidates[kept - 1].cost {
-                        self.candidates[kept - 1] = candidate;
-                    }
-                }
-                _ => {
-                    self.candidates[kept] = candidate;
-                    kept += 1;
-                }
-            }
+        let (leading, trailing) = (i16::from(needed.leading), i16::from(needed.trailing));
+        let keep = keep as i16;
+        for lane in 0..LANES {
+            let before = self.leading[lane] + self.trailing[lane];
+            self.leading[lane] = self.leading[lane].min(leading);
+            self.trailing[lane] = self.trailing[lane].min(trailing);
+            let now = self.leading[lane] + self.trailing[lane];
+            self.cost[lane] += self.changes[lane] * (before - now) + keep + 64 - now;
+            self.changes[lane] += 1;
         }
-        self.candidates.truncate(kept);
-        if self.candidates.last().is_none_or(|last| last.window != fresh.window || last.cost > fresh.cost) {
-            self.candidates.push(fresh);
+        let fresh = open as i16 + 64 - leading - trailing;
+        // Cost and lane in one number: its least and greatest name the lanes.
+        let mut least = i32::from(fresh) << 4 | LANES as i32;
+        let mut greatest = 0;
+        let mut known = false;
+        for lane in 0..LANES {
+            let tagged = i32::from(self.cost[lane]) << 4 | lane as i32;
+            least = least.min(tagged);
+            greatest = greatest.max(tagged);
+            known |= self.leading[lane] == leading && self.trailing[lane] == trailing && self.cost[lane] <= fresh;
         }
-        self.candidates.retain(|candidate| candidate.cost <= best.cost + OPEN_BITS);
-        if self.candidates.len() > KEPT {
-            let dearest = (0..self.candidates.len()).max_by_key(|i| self.candidates[*i].cost).unwrap_or(0);
-            self.candidates.remove(dearest);
+        let at = self.seen.len() as u16;
+        let cheapest = (least & 15) as usize;
+        let opened = if cheapest < LANES { self.opened[cheapest] } else { at };
+        self.seen.push((needed, opened));
+        if !known {
+            let dearest = (greatest & 15) as usize % LANES;
+            self.leading[dearest] = leading;
+            self.trailing[dearest] = trailing;
+            self.cost[dearest] = fresh;
+            self.changes[dearest] = 1;
+            self.opened[dearest] = at;
         }
-        self.opened.push(best.opened);
-        best.cost
-    }
-
-    /// The cost of all changes so far.
-    fn cost(&self) -> u32 {
-        self.candidates.iter().map(|candidate| candidate.cost).min().unwrap_or(0)
+        let least = (least >> 4) as i16;
+        for cost in &mut self.cost {
+            *cost = (*cost - least).min(DEAR);
+        }
+        self.best += least as u32;
+        self.best
     }
 
     /// Plans the window of each of the first `changes` changes.
@@ -101,8 +105,8 @@ impl Windows {
         self.plan.resize(changes, Window::NONE);
         let mut end = changes;
         while end > 0 {
-            let opened = usize::from(self.opened[end - 1]);
-            let window = self.needed[opened..end].iter().fold(self.needed[opened], |window, needed| Window {
+            let opened = usize::from(self.seen[end - 1].1);
+            let window = self.seen[opened..end].iter().fold(self.seen[opened].0, |window, (needed, _)| Window {
                 leading: window.leading.min(needed.leading),
                 trailing: window.trailing.min(needed.trailing),
             });
@@ -118,69 +122,5 @@ impl Windows {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn cost(needed: &[Window], windows: &[Window], keep: u32, open: u32) -> u32 {
-        let mut last = Window::NONE;
-        let mut cost = 0;
-        for (needed, window) in needed.iter().zip(windows) {
-            assert!(window.covers(*needed));
-            cost += window.width() + if *window == last { keep } else { open };
-            last = *window;
-        }
-        cost
-    }
-
-    /// The twin: tries every place for every window.
-    fn cheapest(needed: &[Window], keep: u32, open: u32) -> u32 {
-        let mut best = vec![0];
-        for end in 1..=needed.len() {
-            let mut window = needed[end - 1];
-            let mut cheapest = u32::MAX;
-            for from in (0..end).rev() {
-                window = Window { leading: window.leading.min(needed[from].leading), trailing: window.trailing.min(needed[from].trailing) };
-                let changes = (end - from) as u32;
-                cheapest = cheapest.min(best[from] + open + (changes - 1) * keep + changes * window.width());
-            }
-            best.push(cheapest);
-        }
-        best[needed.len()]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn the_plan_is_close_to_the_cheapest(bits in prop::collection::vec(prop_oneof![4 => 1u64 << 40..1 << 44, 2 => 1u64 << 30..1 << 52, 1 => 1u64..], 1..150)) {
-            let needed: Vec<Window> = bits.iter().map(|bits| Window::of(*bits)).collect();
-            let mut windows = Windows::default();
-            let costs: Vec<u32> = needed.iter().map(|needed| windows.add(*needed, 2, 13)).collect();
-            windows.plan(needed.len());
-            let planned = windows.planned().to_vec();
-            let got = cost(&needed, &planned, 2, 13);
-            prop_assert!(got <= *costs.last().unwrap_or(&0));
-            let best = cheapest(&needed, 2, 13);
-            prop_assert!(got <= best + best / 100 + 11, "{got} bits where {best} are possible");
-            // Prefixes have plans of their own.
-            let half = needed.len() / 2;
-            windows.plan(half);
-            let planned = windows.planned().to_vec();
-            prop_assert!(cost(&needed[..half], &planned, 2, 13) <= half.checked_sub(1).map_or(0, |last| costs[last]));
-        }
-    }
-
-    #[test]
-    fn a_leap_does_not_make_the_rest_dear() {
-        let small = Window::of(0b11 << 48);
-        let large = Window::of(u64::MAX >> 4);
-        let needed: Vec<Window> = [vec![small; 20], vec![large], vec![small; 20]].concat();
-        let mut windows = Windows::default();
-        for needed in &needed {
-            windows.add(*needed, 2, 13);
-        }
-        windows.plan(41);
-        assert_eq!(windows.planned(), needed);
-    }
-}
+#[path = "windows_tests.rs"]
+mod tests;

@@ -338,7 +338,9 @@ impl<'a> Decoder<'a> {
     }
 }
 
-fn field(change: i64, len: u32) -> u64 {
+/// The lowest `len` bits of a number.
+#[inline(always)]
+pub(super) fn field(change: i64, len: u32) -> u64 {
     change as u64 & ((1 << len) - 1)
 }
 
