@@ -46,7 +46,8 @@ impl Index {
             std::iter::once(self.symbols().text(name)).chain(texts)
         });
         let mut texts: Vec<&str> = ids.collect();
-        texts.sort_unstable();
+        // Values of a name come in order: this sort merges runs.
+        texts.sort();
         texts.dedup();
         texts.into_iter().map(str::to_owned).collect()
     }

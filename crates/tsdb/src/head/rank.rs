@@ -4,9 +4,13 @@
 //! once, and the order of ranked series is an order of numbers. Series that came since are ranked with the next large
 //! sort, and until then compared one by one.
 //!
+//! Where few came since, they are sorted and merged with the others. Where many did, all are ranked anew: the dictionaries
+//! give each label pair a number in order of text, so labels are short lists of numbers ([`Ranker`]), which are copied some
+//! thousand at a time and sorted without any lock, place by place.
+//!
 //! # Invariants
 //! - Ranks of series in `ranked` ascend with their labels. They have gaps where series went.
-//! - Slots in limbo keep their rank; free ones have none.
+//! - Slots in limbo may have a rank; free ones have none.
 
 use super::index::Index;
 use super::pairs::{PairId, UNLISTED};
@@ -17,6 +21,11 @@ use std::sync::{PoisonError, RwLock};
 
 /// What is worth ranking: so many slots to sort, or more.
 const RANKED_MIN: usize = 4096;
+
+/// New series are merged with the others if those are as many times more.
+const MERGED_SHARE: u64 = 8;
+/// Label lists that are sorted by comparing them.
+const COMPARED_MAX: usize = 24;
 
 /// A permutation of slots.
 #[derive(Debug, Default)]
@@ -83,6 +92,37 @@ impl Index {
         more
     }
 
+    /// Begins to rank all series anew; none where nearly all have a rank, and [`Self::extend_ranks`] does the rest. Until the ranks are
+    /// there no slot may be reclaimed.
+    pub fn begin_ranks(&self) -> Option<Ranker> {
+        let ranked = self.ranks.0.read().unwrap_or_else(PoisonError::into_inner).ranked.len();
+        let all = self.slots().len();
+        if all.saturating_sub(ranked) <= ranked / MERGED_SHARE {
+            return None;
+        }
+        Some(Ranker { pair_ranks: self.pairs.ranks(), slots: self.slots().iter().collect(), keys: Vec::new(), ends: Vec::new() })
+    }
+
+    /// Copies the labels of at most `count` more series, as numbers; whether there are still some left. They may be in limbo by now.
+    pub fn copy_keys(&self, ranker: &mut Ranker, count: usize) -> bool {
+        let Ranker { pair_ranks, slots, keys, ends } = ranker;
+        for slot in slots.iter().skip(ends.len()).take(count) {
+            keys.extend(self.pair_ids(*slot).map(|pair| pair_ranks[pair.0 as usize]));
+            ends.push(u32::try_from(keys.len()).expect("so many labels do not fit in memory"));
+        }
+        ends.len() < slots.len()
+    }
+
+    /// Sets the ranks that a [`Ranker`] found.
+    pub fn set_ranks(&self, ordered: Ordered) {
+        let mut ranking = self.ranks.0.write().unwrap_or_else(PoisonError::into_inner);
+        let end = ordered.order.len() as u32;
+        *ranking = Ranking { ranked: ordered.slots, ranks: vec![0; self.slot_end() as usize], end };
+        for (rank, slot) in (0u32..).zip(&ordered.order) {
+            ranking.ranks[*slot as usize] = rank;
+        }
+    }
+
     /// Are so many slots worth ranking before they are sorted?
     pub fn is_worth_ranking(slots: usize) -> bool {
         slots >= RANKED_MIN
@@ -116,6 +156,66 @@ impl Index {
         }
     }
 }
+
+/// Ranks all series that there were at one moment.
+#[derive(Debug)]
+pub struct Ranker {
+    /// By pair: its place in order of name and value.
+    pair_ranks: Vec<u32>,
+    slots: Vec<u32>,
+    /// The labels of each series as ranks of its pairs, and where they end.
+    keys: Vec<u32>,
+    ends: Vec<u32>,
+}
+
+/// Slots in label order.
+#[derive(Debug)]
+pub struct Ordered {
+    slots: RoaringBitmap,
+    order: Vec<u32>,
+}
+
+impl Ranker {
+    /// Sorts the series whose labels were copied.
+    pub fn sort(self) -> Ordered {
+        let mut numbers: Vec<u64> = (0..self.ends.len() as u64).collect();
+        // Runs that are equal up to a place, and that place.
+        let mut runs = vec![(0, numbers.len(), 0)];
+        while let Some((start, end, place)) = runs.pop() {
+            let run = &mut numbers[start..end];
+            if run.len() <= COMPARED_MAX {
+                run.sort_unstable_by(|a, b| self.key(*a, place).cmp(self.key(*b, place)));
+                continue;
+            }
+            for number in &mut *run {
+                // Who has no more labels comes first.
+                let rank = self.key(*number, place).first().map_or(0, |rank| u64::from(*rank) + 1);
+                *number = rank << 32 | *number & NUMBER;
+            }
+            run.sort_unstable();
+            let mut from = start;
+            for equal in run.chunk_by(|a, b| a >> 32 == b >> 32) {
+                if equal.len() > 1 && equal[0] > NUMBER {
+                    runs.push((from, from + equal.len(), place + 1));
+                }
+                from += equal.len();
+            }
+        }
+        let order = numbers.into_iter().map(|number| self.slots[(number & NUMBER) as usize]).collect();
+        Ordered { slots: from_sorted(self.slots.into_iter().take(self.ends.len())), order }
+    }
+
+    /// The labels of a series from a place on.
+    #[inline]
+    fn key(&self, number: u64, place: usize) -> &[u32] {
+        let at = (number & NUMBER) as usize;
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+        self.keys[start..self.ends[at] as usize].get(place..).unwrap_or_default()
+    }
+}
+
+/// The half of a sorted number that says which series it is.
+const NUMBER: u64 = u32::MAX as u64;
 
 /// Merges two sorted lists into `merged`. The second is looked up in the first: it usually is much shorter.
 fn merge(long: &[u32], short: &[u32], merged: &mut Vec<u32>, compare: impl Fn(&u32, &u32) -> Ordering) {

@@ -5,6 +5,7 @@
 //! whole commits waits for those of the range before ([`Head::wait_for_commits`]), and no later ones reach it.
 
 use super::Head;
+use super::index::Index;
 use super::mapped::Place;
 use super::ooo::OooSamples;
 use super::select::Copied;
@@ -23,7 +24,7 @@ use storage::{Interval, SeriesHandle, SeriesRef, Slot};
 /// Series that are copied at a time.
 const BATCH: usize = 256;
 /// Series that are ranked under one hold of the index's lock.
-const RANKED_AT_ONCE: usize = 8192;
+const RANKED_AT_ONCE: usize = 16_384;
 
 /// Series of the head in a range of time, in label order.
 pub struct HeadSource<'h> {
@@ -58,8 +59,8 @@ impl Drop for Hold<'_> {
 impl Head {
     /// Samples in order of all series from `min_time` to `max_time`, both included.
     pub fn source(&self, min_time: i64, max_time: i64) -> HeadSource<'_> {
-        self.rank_all();
         let hold = Hold::new(self);
+        self.rank_all();
         let index = self.read_index();
         let mut slots: Vec<u32> = index.slots().iter().collect();
         index.sort_by_labels(&mut slots);
@@ -113,15 +114,18 @@ impl Head {
         HeadSource { head: self, symbols, series, range, late, next: 0, batch: Copied::default(), at: 0, _hold: hold }
     }
 
-    /// Ranks all series, giving the lock of the index back now and then.
+    /// Ranks all series, giving the lock of the index back now and then. No slot may be reclaimed meanwhile.
     fn rank_all(&self) {
-        loop {
-            let index = self.read_index();
-            if !super::index::Index::is_worth_ranking(index.series_count())
-                || !index.extend_ranks(RANKED_AT_ONCE.max(index.series_count() / 8))
-            {
-                return;
-            }
+        if !Index::is_worth_ranking(self.read_index().series_count()) {
+            return;
+        }
+        let ranker = self.read_index().begin_ranks();
+        if let Some(mut ranker) = ranker {
+            while self.read_index().copy_keys(&mut ranker, RANKED_AT_ONCE) {}
+            let ordered = ranker.sort();
+            self.read_index().set_ranks(ordered);
+        } else {
+            while self.read_index().extend_ranks(RANKED_AT_ONCE) {}
         }
     }
 

@@ -134,7 +134,13 @@ proptest! {
                     index.reclaim(limbo);
                     while index.compact() {}
                 },
-                Step::Rank(count) => drop(index.extend_ranks(count)),
+                Step::Rank(count) => match index.begin_ranks() {
+                    Some(mut ranker) => {
+                        while index.copy_keys(&mut ranker, count.max(1)) {}
+                        index.set_ranks(ranker.sort());
+                    }
+                    None => drop(index.extend_ranks(count)),
+                },
             }
             twin.check(&index, &matchers);
         }
@@ -198,6 +204,13 @@ fn sorting_agrees_with_and_without_ranks() {
     assert!(compared.iter().map(|slot| index.labels(*slot)).eq(expected));
     while index.extend_ranks(3000) {}
     let mut ranked: Vec<u32> = index.slots().iter().collect();
+    index.sort_by_labels(&mut ranked);
+    assert_eq!(ranked, compared);
+    assert!(index.begin_ranks().is_none());
+    index.forget_ranks();
+    let mut ranker = index.begin_ranks().unwrap();
+    while index.copy_keys(&mut ranker, 3000) {}
+    index.set_ranks(ranker.sort());
     index.sort_by_labels(&mut ranked);
     assert_eq!(ranked, compared);
     // A few of many, and some that have no rank yet.
