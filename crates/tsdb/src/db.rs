@@ -17,6 +17,7 @@ mod progress;
 mod querier;
 mod read_only;
 mod replay;
+pub mod saved;
 mod settled;
 mod snapshot;
 mod waiting;
@@ -309,6 +310,7 @@ impl Db {
         // No segment of this run has samples under these names.
         let begun = wal.segment();
         let nameless = std::mem::take(&mut replayed.aliases).into_iter().chain(self.head.take_removed());
+        maintenance.removed.extend(std::mem::take(&mut replayed.removed));
         maintenance.removed.extend(nameless.map(|series_ref| (series_ref, begun)));
         *self.logs.write().unwrap_or_else(PoisonError::into_inner) = Some(Logs { wal, wbl });
         drop(maintenance);
@@ -387,12 +389,21 @@ impl Db {
         }
         self.stopping.store(true, Ordering::Relaxed);
         drop(std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner)));
-        let _nothing_under_way = self.maintaining();
+        let maintenance = self.maintaining();
+        self.head.wait_for_commits();
+        let Some(logs) = self.logs() else {
+            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+            return Ok(());
+        };
         let chunks = self.head.mapped().map_or(Ok(()), |mapped| mapped.sync());
-        let synced = self.logs().map_or(Ok(()), |logs| {
-            let wal = logs.wal.sync();
-            logs.wbl.map_or(Ok(()), |wbl| wbl.sync()).and(wal)
-        });
+        let synced = logs.wal.sync();
+        let synced = logs.wbl.map_or(Ok(()), |wbl| wbl.sync()).and(synced);
+        if chunks.is_ok()
+            && synced.is_ok()
+            && let Err(error) = saved::write(self, &maintenance)
+        {
+            tracing::warn!(component = "tsdb", err = %error, "the head was not saved: the next start replays the log");
+        }
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
         synced.and(chunks)
     }

@@ -15,6 +15,7 @@ mod feed;
 mod refs;
 mod shards;
 
+use super::saved::{self, Saved, SavedSeries};
 use super::{Db, OpenError, settled};
 use crate::chunk::{Sample, Value};
 use crate::head::mapped::Found;
@@ -33,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storage::{Interval, SeriesRef, Slot};
-use world::Files;
+use world::{Files, Map};
 
 /// What a replay found.
 #[derive(Debug, Default)]
@@ -46,6 +47,8 @@ pub(super) struct Replayed {
     pub unknown_records: u64,
     /// Refs that the log uses for series that have another one: it keeps their labels while it has their samples.
     pub aliases: Vec<SeriesRef>,
+    /// Refs that checkpoints have to keep while a segment up to this one is there.
+    pub removed: Vec<(SeriesRef, SegmentIndex)>,
     pub time: Duration,
 }
 
@@ -85,8 +88,8 @@ pub(super) fn replay(db: &Db) -> Result<Replayed, OpenError> {
 
     let paths: Vec<PathBuf> = late.segments.iter().map(|segment| segment.path.clone()).collect();
     let all: Vec<PathBuf> = log.iter().chain(&paths).cloned().collect();
+    let saved = saved_head(db);
     let mut replayed = std::thread::scope(|scope| {
-        let feed = Feed::start(scope, files, &all);
         let mut state = State {
             db,
             shards: Shards::start(scope, &db.head),
@@ -97,7 +100,10 @@ pub(super) fn replay(db: &Db) -> Result<Replayed, OpenError> {
             min_valid: db.head.min_valid_time(),
             late: false,
         };
-        state.replayed.damages = state.read(&feed, &log)?;
+        let whole = saved.is_some_and(|saved| state.restore(&saved));
+        let (log, all) = if whole { (&[][..], &all[log.len()..]) } else { (&log[..], &all[..]) };
+        let feed = Feed::start(scope, files, all);
+        state.replayed.damages = state.read(&feed, log)?;
         db.head.replayed_series();
         state.check_unknown(&layout)?;
         state.late = true;
@@ -116,6 +122,18 @@ pub(super) fn replay(db: &Db) -> Result<Replayed, OpenError> {
         total_replay_duration = ?replayed.time, "WAL replay completed"
     );
     Ok(replayed)
+}
+
+/// What a clean stop saved, if it fits the directory.
+fn saved_head(db: &Db) -> Option<Arc<Map>> {
+    let (files, dir) = (&*db.options.files, &db.options.dir);
+    let map = files.map(&saved::path(dir)).ok()?;
+    let sound = db.head.mapped().is_none_or(|mapped| mapped.damage().is_none());
+    if !sound || !saved::fits(files, dir, &map) || map.is_faulty() {
+        tracing::info!(component = "tsdb", "the saved head does not fit the directory: the log is replayed");
+        return None;
+    }
+    Some(map)
 }
 
 /// Makes the logs ones that Prometheus reads to their ends.
@@ -146,6 +164,35 @@ struct State<'s, 'd> {
 }
 
 impl State<'_, '_> {
+    /// Takes over what a clean stop saved; whether that was all. What of it has been taken over is the log's, too.
+    fn restore(&mut self, saved: &Map) -> bool {
+        let whole = saved::read(saved, |saved| match saved {
+            Saved::LastRef(series_ref) => self.db.head.reserve_ref(series_ref),
+            Saved::Removed(series_ref, segment) => self.replayed.removed.push((series_ref, SegmentIndex(segment))),
+            Saved::Series(series) => self.restore_series(series),
+            Saved::Exemplar(series_ref, exemplar) => {
+                if let Some(slot) = self.refs.get(series_ref) {
+                    self.db.head.replay_exemplar(slot, exemplar);
+                }
+            }
+        });
+        whole && !saved.is_faulty()
+    }
+
+    fn restore_series(&mut self, series: SavedSeries<'_>) {
+        self.series(series.series_ref, &series.labels);
+        let Some(slot) = self.refs.get(series.series_ref) else { return };
+        for (encoding, bytes) in series.chunks {
+            self.shards.item(slot, Item::Open(encoding, bytes.into()));
+        }
+        for interval in series.deleted {
+            self.shards.item(slot, Item::Delete(interval));
+        }
+        if let Some(metadata) = &series.metadata {
+            self.db.head.replay_metadata(slot, metadata);
+        }
+    }
+
     /// Takes over what the feed reads of these segments; gives the damages that it met.
     fn read(&mut self, feed: &Feed, segments: &[PathBuf]) -> Result<Vec<Damage>, OpenError> {
         let mut damages = Vec::new();

@@ -42,6 +42,7 @@ mod cardinality;
 mod commit;
 mod delete;
 pub mod exemplars;
+pub mod export;
 mod gc;
 pub mod index;
 mod late;

@@ -3,7 +3,7 @@
 //! Each has its own slabs, so that no two wait for each other, and gets batches through a bounded channel: what belongs to one series stays
 //! in the order of the log.
 
-use crate::chunk::Sample;
+use crate::chunk::{self, Encoding, Sample};
 use crate::head::Head;
 use crate::head::mapped::MappedChunk;
 use crate::head::replay::Replayer;
@@ -38,6 +38,8 @@ pub enum Item {
     Late(Sample),
     /// A chunk that a file has.
     Mapped { chunk: MappedChunk, out_of_order: bool },
+    /// An open chunk that was saved.
+    Open(Encoding, Box<[u8]>),
     /// A deleted stretch of time.
     Delete(Interval),
     /// What came before is in the out-of-order chunk at this place.
@@ -172,12 +174,24 @@ fn apply_batch(replayer: &mut Replayer<'_>, batch: &mut Batch, applied: &mut App
             Item::Sample(sample) => applied.samples += u64::from(replayer.sample(slot, &sample)),
             Item::Late(sample) => applied.late_samples += u64::from(replayer.late(slot, sample)),
             Item::Mapped { chunk, out_of_order } => _ = replayer.mapped(slot, chunk, out_of_order),
+            Item::Open(encoding, bytes) => applied.samples += apply_open(replayer, slot, encoding, &bytes),
             Item::Delete(interval) => replayer.tombstone(slot, interval),
             Item::Marker(place) => replayer.marker(slot, place),
         }
     }
     applied.samples += apply_floats(replayer, &batch.floats[at..]);
     batch.floats.clear();
+}
+
+/// The samples of a chunk that are newer than those of the series.
+fn apply_open(replayer: &mut Replayer<'_>, slot: Slot, encoding: Encoding, bytes: &[u8]) -> u64 {
+    let mut taken = 0;
+    let read = chunk::samples(encoding, bytes, |sample| taken += u64::from(replayer.sample(slot, &sample)));
+    if let Err(error) = read {
+        // Its checksum fits, so that only a fault of ours gets here; the log has these samples.
+        tracing::error!(component = "tsdb", err = %error, "a saved chunk does not decode");
+    }
+    taken
 }
 
 fn apply_floats(replayer: &mut Replayer<'_>, floats: &[Float]) -> u64 {
