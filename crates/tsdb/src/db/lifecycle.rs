@@ -169,7 +169,7 @@ impl Db {
         let (first, last) = taken.range();
         let width = self.options.min_block_ms;
         let mut written = Vec::new();
-        let mut min_time = range_end(first, width) - width;
+        let mut min_time = range_start(first, width);
         while min_time <= last {
             let max_time = min_time.saturating_add(width);
             let ulid = self.new_ulid();
@@ -205,7 +205,7 @@ impl Db {
         let stale = self.head.stale_series(last);
         let width = self.options.min_block_ms;
         let mut written = Vec::new();
-        let mut min_time = range_end(first, width) - width;
+        let mut min_time = range_start(first, width);
         while min_time <= last {
             let max_time = min_time.saturating_add(width);
             let source = self.head.source_of(&stale, min_time, max_time - 1);
@@ -345,6 +345,12 @@ fn uploaded(files: &dyn world::Files, path: &Path) -> std::collections::HashSet<
         tracing::warn!(component = "tsdb", file = %path.display(), err = error, "cannot read the file of uploaded blocks: level 1 blocks are not compacted");
         Default::default()
     })
+}
+
+/// The beginning of the range that a time lies in. Not as Prometheus computes it: its division truncates, and what lies before
+/// 1970 and the first boundary after it would be in no range.
+fn range_start(time: i64, width: i64) -> i64 {
+    time.div_euclid(width).saturating_mul(width)
 }
 
 /// The end of the range that a time lies in, as Prometheus computes it (its division truncates).

@@ -17,6 +17,7 @@ use crate::wal::record::{Buckets, SeriesEncoder};
 use crate::wal::{Records, Ticket, Wal};
 use hashbrown::HashMap;
 use model::{FloatHistogram, Histogram, Labels};
+use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use storage::{Batch, CommitError, Committed, OnRefused, Row, RowOutcome, RowSeries, RowValue, SeriesHandle, SeriesRef, Slot};
@@ -154,7 +155,7 @@ impl Head {
             self.unlogged.lock().unwrap_or_else(PoisonError::into_inner).append(&mut scratch.again);
             return Err(error);
         }
-        self.apply(scratch, bounds.late_min, logs.late);
+        let late_logged = self.apply(scratch, bounds.late_min, logs.late);
         self.annotate(batch, annotations);
         result.stored = (batch.rows.len() - result.refused.len()) as u64;
         self.counters.samples.fetch_add(result.stored, Ordering::Relaxed);
@@ -162,7 +163,7 @@ impl Head {
             let histograms = scratch.accepted.iter().filter(|row| matches!(row.value, AcceptedValue::Other(_))).count();
             self.counters.histograms.fetch_add(histograms as u64, Ordering::Relaxed);
         }
-        Ok(())
+        late_logged.map_err(CommitError::Log)
     }
 
     /// What Prometheus's appender takes, in the state of now. The first batch's first sample sets the time of an empty head.
@@ -360,10 +361,14 @@ impl Head {
     }
 
     /// Puts what passed the check into the head.
-    fn apply(&self, scratch: &mut Scratch, late_min: Option<i64>, late_log: Option<&Wal>) {
+    ///
+    /// # Errors
+    /// When the log of out-of-order samples did not take those that there are. All can be seen nevertheless, but a start finds the late
+    /// ones only there: the batch must not be acknowledged, and whoever sends it again does no harm.
+    fn apply(&self, scratch: &mut Scratch, late_min: Option<i64>, late_log: Option<&Wal>) -> io::Result<()> {
         let Scratch { accepted, others, late, .. } = scratch;
         if accepted.is_empty() {
-            return;
+            return Ok(());
         }
         let _whole = AbortOnPanic;
         let begun = self.sequencer.begin();
@@ -399,15 +404,15 @@ impl Head {
         if min <= max {
             self.reach(min, max);
         }
-        let ticket = if late.is_empty() { None } else { self.insert_late(late, accepted, others, &commit, &mut tied_to, late_log) };
+        let logging = if late.is_empty() { None } else { self.insert_late(late, accepted, others, &commit, &mut tied_to, late_log) };
         self.sequencer.finish(begun.sequence, tied_to);
-        if let (Some(ticket), Some(log)) = (ticket, late_log)
-            && let Err(error) = log.wait(ticket)
-        {
-            // They are in memory, and in the other log.
+        let (Some((ticket, records)), Some(log)) = (logging, late_log) else { return Ok(()) };
+        // Once more, as a failed write is followed by another segment. Behind later records they do no harm: a marker that comes
+        // before its samples leaves them in two places.
+        log.wait(ticket).or_else(|_| log.log(&records)).inspect_err(|error| {
             self.counters.late_unlogged.fetch_add(1, Ordering::Relaxed);
             tracing::error!(component = "tsdb", err = %error, "Failed to log out of order samples into the WAL");
-        }
+        })
     }
 
     fn count_refused(&self, refused: &[(u32, RowOutcome)]) {

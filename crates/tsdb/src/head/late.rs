@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering;
 use storage::SeriesRef;
 
 impl Head {
-    /// Inserts the rows of `accepted` that `late` names.
+    /// Inserts the rows of `accepted` that `late` names, and hands their records to the log; those records are answered, too.
     pub(super) fn insert_late(
         &self,
         late: &[u32],
@@ -28,7 +28,7 @@ impl Head {
         commit: &Commit,
         tied_to: &mut Sequence,
         log: Option<&Wal>,
-    ) -> Option<Ticket> {
+    ) -> Option<(Ticket, Records)> {
         let _in_order = self.inserting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut records = Records::new();
         let mut inserted: Vec<(SeriesRef, Sample)> = Vec::new();
@@ -71,7 +71,7 @@ impl Head {
             self.counters.late.fetch_add(stored, Ordering::Relaxed);
         }
         records::add_late(&mut records, &inserted, self.options.start_timestamps);
-        log.filter(|_| !records.is_empty()).map(|log| log.enqueue(&records))
+        log.filter(|_| !records.is_empty()).map(|log| (log.enqueue(&records), records))
     }
 
     /// Encodes the samples of a full out-of-order chunk and puts the chunks into files, those that no file takes into memory. The
