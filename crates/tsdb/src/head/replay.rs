@@ -101,8 +101,8 @@ impl Head {
 }
 
 impl Replayer<'_> {
-    /// Adds a chunk that a file has. Chunks in order come in order; one that is not later than all samples of its series is left
-    /// out. Whether it was taken.
+    /// Adds a chunk that a file has. Of chunks in order one that overlaps others, or is not older than the samples of the log that the
+    /// series has by now, is left out. Whether it was taken.
     pub fn mapped(&mut self, slot: Slot, chunk: MappedChunk, out_of_order: bool) -> bool {
         let (min_time, max_time) = (chunk.min_time(), chunk.max_time());
         if !out_of_order && max_time < self.min_valid {

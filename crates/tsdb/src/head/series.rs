@@ -289,17 +289,20 @@ impl MemSeries {
         }
     }
 
-    /// Adds a chunk that a file has, later than all others, which must be in files too; whether that is so.
+    /// Adds a chunk that a file has and that overlaps no other, before all that is in memory; whether that is so. Chunks in files need
+    /// not come in order: where a series had two refs, those of one come after all of the other's.
     pub fn add_mapped(&mut self, chunk: MappedChunk) -> bool {
-        let in_files = self.open().is_none() && self.full().is_empty();
-        if !in_files || self.newest_time().is_some_and(|newest| newest >= chunk.min_time()) {
+        let in_memory = self.full().first().map(|chunk| chunk.min_time).or_else(|| self.open().map(|open| open.min_time));
+        let at = self.mapped().partition_point(|known| known.max_time() < chunk.min_time());
+        let next = self.mapped().get(at).map(|next| next.min_time()).or(in_memory);
+        if next.is_some_and(|next| next <= chunk.max_time()) {
             return false;
         }
         let mapped = &mut self.more.get_or_insert_default().mapped;
         if mapped.len() == mapped.capacity() {
             mapped.reserve_exact(2);
         }
-        mapped.push(chunk);
+        mapped.insert(at, chunk);
         true
     }
 
