@@ -228,6 +228,11 @@ impl Store {
         self.blocks_end = time;
     }
 
+    /// Whether [`Self::newest`] is what the real store has.
+    pub fn knows_newest(&self) -> bool {
+        self.newest_known
+    }
+
     /// As it was set last.
     pub fn blocks_end(&self) -> Option<i64> {
         self.blocks_end
@@ -296,6 +301,7 @@ impl Store {
             }
             let (value, kind) = (row.sample.value(), row.sample.kind());
             let series = self.series.entry(row.labels.clone()).or_default();
+            let hidden = series.deleted.iter().any(|range| (range.start.0..=range.end.0).contains(&row.time));
             let newest = series.newest.as_ref().map(|(time, ..)| *time);
             let new =
                 At { values: vec![value.clone()], kind, presence: Presence::Must, durable, deleted: None, in_order: true, late_too: false };
@@ -305,7 +311,9 @@ impl Store {
                     Some((_, kind, _)) if value == Value::Stale => *kind,
                     _ => kind,
                 };
-                series.samples.insert(row.time, At { kind, ..new });
+                // If it was late in truth, a deletion of its time hides it.
+                let presence = if hidden && !self.newest_known { Presence::Free } else { Presence::Must };
+                series.samples.insert(row.time, At { kind, presence, ..new });
                 series.newest = Some((row.time, kind, value));
                 self.newest = self.newest.max(Some(row.time));
                 continue;
@@ -315,7 +323,6 @@ impl Store {
             }
             // Only an earlier row of the batch made it late: it may be dropped.
             let in_time = newest_committed.is_none_or(|newest| row.time > newest) && row.time >= least;
-            let hidden = series.deleted.iter().any(|range| (range.start.0..=range.end.0).contains(&row.time));
             let presence = match (hidden, in_time || !self.newest_known) {
                 (true, _) => Presence::Free,
                 (false, true) => Presence::May,
@@ -335,16 +342,6 @@ impl Store {
                         at.presence = presence;
                     }
                 }
-            }
-        }
-    }
-
-    /// The log of late samples may have failed, which refuses nobody's batch: those of these rows show, but need not after the next start.
-    pub fn late_unlogged(&mut self, rows: &[Row]) {
-        for row in rows {
-            let at = self.series.get_mut(&row.labels).and_then(|series| series.samples.get_mut(&row.time));
-            if let Some(at) = at.filter(|at| !at.in_order && at.presence == Presence::Must) {
-                at.presence = Presence::Free;
             }
         }
     }
@@ -369,6 +366,32 @@ impl Store {
                 at.values.push(value);
             }
         }
+    }
+
+    /// Takes the rows of a batch that was not acknowledged though it was applied: each shows or not, now and later.
+    pub fn commit_unsure(&mut self, rows: &[Row]) {
+        self.submit(rows);
+        for row in rows {
+            let series = self.series.entry(row.labels.clone()).or_default();
+            let (value, kind) = (row.sample.value(), row.sample.kind());
+            let free = At {
+                values: Vec::new(),
+                kind,
+                presence: Presence::Free,
+                durable: Durable::NotYet,
+                deleted: None,
+                in_order: false,
+                late_too: false,
+            };
+            let at = series.samples.entry(row.time).or_insert(free);
+            if at.presence == Presence::Lurking || at.deleted.take().is_some() {
+                at.presence = Presence::Free;
+            }
+            if !at.values.contains(&value) {
+                at.values.push(value);
+            }
+        }
+        self.newest_known = false;
     }
 
     fn submit(&mut self, rows: &[Row]) {
@@ -471,17 +494,35 @@ impl Store {
         Ok(())
     }
 
+    /// Series that a staleness marker ended may be forgotten but for their samples: then the rules of appending begin anew for them.
+    pub fn stale_series_may_go(&mut self) {
+        self.newest_known &= !self.series.values().any(|series| matches!(series.newest, Some((.., Value::Stale))));
+    }
+
     /// Holds what the real store answers to a query against what it must.
     ///
     /// # Errors
     /// The first difference, in words.
     pub fn compare(&self, found: &Found, range: Interval, matchers: &[Matcher]) -> Result<(), String> {
+        self.compare_those(found, range, matchers, |_| true)
+    }
+
+    /// Likewise for all of time and of a source that need not have late samples.
+    ///
+    /// # Errors
+    /// The first difference, in words.
+    pub fn compare_in_order(&self, found: &Found) -> Result<(), String> {
+        let all = Interval { start: Timestamp::MIN, end: Timestamp::MAX };
+        self.compare_those(found, all, &[], |at| at.in_order)
+    }
+
+    fn compare_those(&self, found: &Found, range: Interval, matchers: &[Matcher], must: impl Fn(&At) -> bool) -> Result<(), String> {
         let none = BTreeMap::new();
         for (labels, series) in self.series.iter().filter(|(labels, _)| satisfies(labels, matchers)) {
             let seen = found.get(labels).unwrap_or(&none);
             for (time, at) in series.samples.range(range.start.0..=range.end.0) {
                 match seen.get(time) {
-                    None if at.presence == Presence::Must && at.deleted.is_none() => {
+                    None if at.presence == Presence::Must && at.deleted.is_none() && must(at) => {
                         return Err(format!("{labels} at {time}: missing, expected {at:?}"));
                     }
                     Some(value) if at.presence == Presence::Lurking => {

@@ -85,10 +85,9 @@ fn readers_see_whole_commits() {
     };
     commit(0, BASE);
     let writing = Arc::new(());
-    let writers = if run::LATE { 3 } else { 1 };
     std::thread::scope(|scope| {
         // Commits in order, and from two writers late ones, each with a time of its own.
-        for writer in 0..writers {
+        for writer in 0..3 {
             // Gone with the thread, however it ends.
             let (commit, writing) = (&commit, writing.clone());
             scope.spawn(move || {

@@ -6,6 +6,7 @@ use model::{FloatHistogram, Histogram, Labels, MatchOp, Matcher, Timestamp};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{ErrorKind, Write as _};
+use std::path::PathBuf;
 use std::sync::{Arc, Once};
 use storage::{
     Appender, Batch, Column, CommitError, Committed, Interval, OnRefused, Queryable, RowOutcome, RowSeries, RowValue, SelectHints,
@@ -13,8 +14,10 @@ use storage::{
 };
 use testkit::disk::{Disk, Fault, Tear};
 use testkit::store::{self, Durable, Found, Sample, Store};
+use tsdb::db::{FloatEncoding, Retention, Settings};
 use tsdb::wal::Durability;
 use tsdb::{Db, Options};
+use world::Files as _;
 
 const ALL: Interval = Interval { start: Timestamp::MIN, end: Timestamp::MAX };
 const SECOND: i64 = 1000;
@@ -28,10 +31,6 @@ pub struct Profile {
     /// At the end bits are flipped.
     pub damage: bool,
 }
-
-/// What the database can do so far.
-pub const LATE: bool = true;
-const HISTOGRAMS: bool = true;
 
 /// Numbers that follow from a seed (splitmix64).
 struct Random(u64);
@@ -106,7 +105,11 @@ pub struct Run {
     now: i64,
     pace: i64,
     series_count: u64,
-    out_of_order_window_ms: i64,
+    settings: Settings,
+    /// Whether samples have start timestamps that are kept.
+    starts: bool,
+    max_block_ms: i64,
+    snapshots: u32,
     story: Vec<String>,
 }
 
@@ -126,7 +129,10 @@ impl Run {
             now: random.within(-2 * HOUR, 500 * HOUR),
             pace: random.one_of(&[7 * SECOND, 60 * SECOND, 600 * SECOND]),
             series_count: random.one_of(&[1, 5, 40]),
-            out_of_order_window_ms: 0,
+            settings: Settings::default(),
+            starts: random.once_in(3),
+            max_block_ms: random.one_of(&[2 * HOUR, 18 * HOUR]),
+            snapshots: 0,
             story: vec![format!("durability {durability:?}")],
             random,
         }
@@ -179,6 +185,8 @@ impl Run {
             }
             33..36 => self.maintain(),
             36 => self.delete(),
+            37 => self.apply(),
+            38 if self.random.once_in(3) => self.snapshot(),
             _ => self.commit(),
         }
     }
@@ -186,21 +194,93 @@ impl Run {
     fn maintain(&mut self) -> Result<(), String> {
         let clean = self.random.once_in(3);
         self.tell(if clean { "clean tombstones" } else { "maintain" });
-        let done = if clean { self.db().clean_tombstones() } else { self.db().maintain() };
+        if self.settings.retention.time_ms > 0 {
+            let newest =
+                self.db().block_metas().iter().map(|meta| meta.max_time).max().max(self.store.newest().map(|newest| newest + 2 * HOUR));
+            self.store.retain_from(newest.map_or(i64::MIN, |newest| newest - self.settings.retention.time_ms));
+        }
+        let db = self.db();
+        let read = self.fault.is_none() && self.random.once_in(2);
+        let working = Arc::new(());
+        let (done, read) = std::thread::scope(|scope| {
+            let (store, reader, still) = (&self.store, db.clone(), working.clone());
+            // Whatever moves between head and blocks, it is always in one of them.
+            let reading = read.then(|| {
+                scope.spawn(move || {
+                    while Arc::strong_count(&still) > 1 {
+                        if let Asked::Found(found) = ask(&reader, ALL, &[], true)? {
+                            store.compare(&found, ALL, &[])?;
+                        }
+                    }
+                    Ok::<(), String>(())
+                })
+            });
+            let done = if clean { db.clean_tombstones() } else { db.maintain() };
+            drop(working);
+            (done, reading.map_or(Ok(()), |reading| reading.join().unwrap_or_else(|_| Err("a panic".to_owned()))))
+        });
+        read.map_err(|difference| format!("while it was maintained: {difference}"))?;
         if let Err(error) = done
             && self.fault.is_none()
         {
             return Err(format!("maintain: {error}"));
         }
+        if self.settings.stale_series_threshold > 0.0 {
+            self.store.stale_series_may_go();
+        }
         self.look_at_blocks()
     }
 
-    /// Where blocks end is the database's choice, within bounds: never in what may still be appended in order.
+    fn other_settings(&mut self) -> Settings {
+        let settings = Settings {
+            out_of_order_window_ms: self.random.one_of(&[0, HOUR / 2, 6 * HOUR]),
+            retention: Retention { time_ms: self.random.one_of(&[0, 0, 10 * HOUR]), ..Retention::default() },
+            float_encoding: self.random.one_of(&[FloatEncoding::Xor, FloatEncoding::Xor2]),
+            stale_series_threshold: self.random.one_of(&[0.0, 0.0, 0.2]),
+            ..Settings::default()
+        };
+        self.tell(format!("{settings:?}"));
+        settings
+    }
+
+    fn apply(&mut self) -> Result<(), String> {
+        let settings = self.other_settings();
+        match self.db().apply(settings.clone()) {
+            Ok(()) => {
+                self.store.set_out_of_order_window(settings.out_of_order_window_ms);
+                self.settings = settings;
+                Ok(())
+            }
+            Err(_) if self.fault.is_some() => Ok(()),
+            Err(error) => Err(format!("apply: {error}")),
+        }
+    }
+
+    /// A snapshot is a directory that opens by itself, with all that blocks hold and what the head has in order.
+    fn snapshot(&mut self) -> Result<(), String> {
+        if self.fault.is_some() {
+            return Ok(());
+        }
+        self.tell("snapshot");
+        self.snapshots += 1;
+        let folder = PathBuf::from(format!("/data/snapshots/{}", self.snapshots));
+        self.db().snapshot(&folder, true).map_err(|error| format!("snapshot: {error}"))?;
+        let options = Options { dir: folder.clone(), settings: Settings::default(), ..self.options() };
+        let copy = Db::open(options).map_err(|error| format!("open a snapshot: {error}"))?;
+        if let Asked::Found(found) = ask(&copy, ALL, &[], true)? {
+            self.store.compare_in_order(&found).map_err(|difference| format!("snapshot: {difference}"))?;
+        }
+        copy.close().map_err(|error| format!("close a snapshot: {error}"))?;
+        drop(copy);
+        self.disk.remove_folder(&folder).map_err(|error| error.to_string())
+    }
+
+    /// Where blocks end is the database's choice, within bounds: never behind the newest sample.
     fn look_at_blocks(&mut self) -> Result<(), String> {
         let end = Some(self.db().head().min_valid_time()).filter(|end| *end > i64::MIN);
         let whole = self.db().block_metas();
         let whole = whole.iter().filter(|meta| meta.compaction.hints.is_empty()).map(|meta| meta.max_time).max();
-        if end > whole.max(self.store.blocks_end()).max(self.store.newest().map(|newest| newest - HOUR)) {
+        if self.store.knows_newest() && end > whole.max(self.store.blocks_end()).max(self.store.newest()) {
             return Err(format!("blocks end at {whole:?}, the newest sample is of {:?}, the head begins at {end:?}", self.store.newest()));
         }
         self.store.set_blocks_end(end);
@@ -273,7 +353,10 @@ impl Run {
         options.no_lockfile = true;
         options.background = false;
         options.sync_interval = std::time::Duration::from_secs(3600);
-        options.settings.out_of_order_window_ms = self.out_of_order_window_ms;
+        options.settings = self.settings.clone();
+        options.start_timestamps = self.starts;
+        options.histogram_start_timestamps = self.starts;
+        options.max_block_ms = self.max_block_ms;
         options.wal.durability = self.durability;
         // Small segments, so that a replay goes through several.
         options.wal.segment_bytes_max = 64 << 10;
@@ -281,10 +364,9 @@ impl Run {
     }
 
     fn open(&mut self) -> Result<(), String> {
-        if LATE && self.random.once_in(2) {
-            self.out_of_order_window_ms = self.random.one_of(&[0, HOUR / 2, 6 * HOUR]);
-            self.store.set_out_of_order_window(self.out_of_order_window_ms);
-            self.tell(format!("out-of-order window {} ms", self.out_of_order_window_ms));
+        if self.random.once_in(2) {
+            self.settings = self.other_settings();
+            self.store.set_out_of_order_window(self.settings.out_of_order_window_ms);
         }
         if self.profile.faults && self.fault.is_none() && self.random.once_in(3) {
             self.begin_fault();
@@ -430,7 +512,7 @@ impl Run {
 
     /// The kind stays for a while, and is one in a batch: which of two kinds at one time wins depends on more than their order.
     fn sample(&mut self, series: u64) -> Sample {
-        let phase = if HISTOGRAMS { (self.now / (10 * self.pace)).unsigned_abs() + series } else { 0 };
+        let phase = (self.now / (10 * self.pace)).unsigned_abs() + series;
         match (self.random.below(20), phase % 4) {
             (0, _) => Sample::Float(STALE_NAN),
             (_, 2) => Sample::Histogram(self.histogram()),
@@ -516,7 +598,8 @@ impl Run {
                     RowValue::FloatHistogram(batch.float_histograms.len() as u32 - 1)
                 }
             };
-            batch.rows.push(storage::Row { series, start: Timestamp(0), timestamp: Timestamp(row.time), value });
+            let start = if self.starts { start_of(row.time) } else { 0 };
+            batch.rows.push(storage::Row { series, start: Timestamp(start), timestamp: Timestamp(row.time), value });
         }
         batch
     }
@@ -527,11 +610,17 @@ impl Run {
         batch.on_refused = self.random.one_of(&[OnRefused::DropRow, OnRefused::DropBatch]);
         self.tell(format!("commit {} rows around {}, {:?}", rows.len(), self.now, batch.on_refused));
         let mut result = Committed::default();
+        let late_unlogged = self.db().head().stats().out_of_order_unlogged;
         match self.db().commit(&batch, &mut result) {
             Ok(()) => {}
             Err(CommitError::Log(error)) if self.fault.is_some() => {
-                self.tell(format!("not committed: {error}"));
-                self.store.commit_failed(&rows);
+                let applied = self.db().head().stats().out_of_order_unlogged > late_unlogged;
+                self.tell(format!("not {}: {error}", if applied { "acknowledged" } else { "committed" }));
+                if applied {
+                    self.store.commit_unsure(&rows)
+                } else {
+                    self.store.commit_failed(&rows)
+                }
                 return Ok(());
             }
             Err(error) => return Err(format!("commit: {error}")),
@@ -569,9 +658,6 @@ impl Run {
         if !dropped {
             let durable = if self.durability == Durability::EachWrite { Durable::Yes } else { Durable::NotYet };
             self.store.commit(&rows, &outcomes, durable);
-            if self.fault.is_some() {
-                self.store.late_unlogged(&rows);
-            }
         }
         Ok(())
     }
@@ -621,35 +707,58 @@ impl Run {
     /// What the database answers; none if a fault kept it from answering.
     fn found(&mut self, range: Interval, matchers: &[Matcher]) -> Result<Option<Found>, String> {
         let sorted = self.random.once_in(2);
-        let hints = SelectHints { sorted, ..SelectHints::default() };
         let faulty = self.fault.is_some();
-        let selection = match self.db().select(range, matchers, &hints) {
-            Ok(selection) => selection,
-            Err(_) if faulty => return Ok(None),
-            Err(error) => return Err(format!("select: {error}")),
-        };
-        if !selection.warnings.is_empty() && !faulty && !self.profile.damage {
-            return Err(format!("warnings: {:?}", selection.warnings));
+        match ask(&self.db(), range, matchers, sorted)? {
+            Asked::Found(found) => Ok(Some(found)),
+            Asked::Warned(found) if faulty || self.profile.damage => Ok(Some(found)),
+            Asked::Failed(_) if faulty || self.profile.damage => Ok(None),
+            Asked::Warned(_) => Err("warnings".to_owned()),
+            Asked::Failed(error) => Err(error),
         }
-        if sorted && !selection.series.is_sorted_by(|a, b| a.labels() < b.labels()) {
-            return Err("series out of order".to_owned());
-        }
-        let mut column = Column::default();
-        let mut found: Found = BTreeMap::new();
-        for series in &selection.series {
-            column.clear();
-            match series.decode(range, &mut column) {
-                Ok(()) => {}
-                Err(_) if faulty || self.profile.damage => return Ok(None),
-                Err(error) => return Err(format!("decode: {error}")),
-            }
-            if !column.times.is_sorted_by(|a, b| a < b) {
-                return Err(format!("{}: times out of order: {:?}", series.labels(), column.times));
-            }
-            if found.insert(series.labels().clone(), store::of_column(&column)).is_some() {
-                return Err(format!("{} twice", series.labels()));
-            }
-        }
-        Ok(Some(found))
     }
+}
+
+/// What a database answers.
+enum Asked {
+    Found(Found),
+    /// Something of it may be missing.
+    Warned(Found),
+    Failed(String),
+}
+
+/// Asks, and holds against each other what must be true of any answer.
+fn ask(db: &Db, range: Interval, matchers: &[Matcher], sorted: bool) -> Result<Asked, String> {
+    let hints = SelectHints { sorted, ..SelectHints::default() };
+    let selection = match db.select(range, matchers, &hints) {
+        Ok(selection) => selection,
+        Err(error) => return Ok(Asked::Failed(format!("select: {error}"))),
+    };
+    if sorted && !selection.series.is_sorted_by(|a, b| a.labels() < b.labels()) {
+        return Err("series out of order".to_owned());
+    }
+    let mut column = Column::default();
+    let mut found: Found = BTreeMap::new();
+    for series in &selection.series {
+        column.clear();
+        if let Err(error) = series.decode(range, &mut column) {
+            return Ok(Asked::Failed(format!("decode: {error}")));
+        }
+        if !column.times.is_sorted_by(|a, b| a < b) {
+            return Err(format!("{}: times out of order: {:?}", series.labels(), column.times));
+        }
+        if let Some((time, start)) =
+            column.times.iter().zip(&column.starts).find(|(time, start)| **start != 0 && **start != start_of(**time))
+        {
+            return Err(format!("{}: at {time} the start {start}", series.labels()));
+        }
+        if found.insert(series.labels().clone(), store::of_column(&column)).is_some() {
+            return Err(format!("{} twice", series.labels()));
+        }
+    }
+    Ok(if selection.warnings.is_empty() { Asked::Found(found) } else { Asked::Warned(found) })
+}
+
+/// The start timestamp that a sample has, so that it can be checked by itself.
+fn start_of(time: i64) -> i64 {
+    (time / HOUR) * HOUR - 7
 }
