@@ -393,8 +393,8 @@ impl Run {
         self.handles.clear();
         if matches!(self.fault, Some(Fault::Once(at, _)) if self.disk.operations() > at) {
             self.set_fault(None);
-            // A block that could not be read while it was opened is looked at again before long.
-            self.maintain()?;
+            // A block that could not be read while it was opened is looked at again before long; until then readers miss it.
+            self.db().maintain().map_err(|error| format!("maintain: {error}"))?;
         }
         self.look_at_blocks()
     }
