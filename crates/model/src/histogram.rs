@@ -2,14 +2,18 @@
 //!
 //! Where buckets lie seldom changes from one sample of a series to the next, so spans and bounds are shared between them.
 
+mod arithmetic;
 mod bounds;
 mod check;
 mod compact;
 mod resolution;
 mod same;
+mod trim;
 
+pub use arithmetic::{IncompatibleSchemas, Reconciled};
 pub use bounds::Bucket;
 pub use check::HistogramError;
+pub use trim::Keep;
 
 use std::sync::Arc;
 

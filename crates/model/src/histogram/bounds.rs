@@ -45,7 +45,7 @@ static FRACTIONS: LazyLock<[f64; 256]> = LazyLock::new(|| {
 });
 
 /// The upper bound of the bucket `index` of an exponential schema (-4 to 8).
-fn exponential_bound(index: i32, schema: i32) -> f64 {
+pub(super) fn exponential(index: i32, schema: i32) -> f64 {
     if schema < 0 {
         return power_of_two(1.0, i64::from(index) << -schema, 1024);
     }
@@ -92,33 +92,44 @@ impl FloatHistogram {
         buckets
     }
 
+    /// The buckets of one side from zero outwards, the zero bucket not looked at.
+    pub(super) fn side_buckets(&self, positive: bool) -> Vec<Bucket> {
+        let side = if positive { each(&self.positive_spans, &self.positive_counts) } else { each(&self.negative_spans, &self.negative_counts) };
+        side.map(|(index, count)| self.whole_bucket(index, count, positive)).collect()
+    }
+
     fn bucket(&self, index: i32, count: f64, positive: bool) -> Bucket {
-        let (near, far) = (self.bound(index.wrapping_sub(1)), self.bound(index));
-        let (mut lower, mut upper) = if positive { (near, far) } else { (-far, -near) };
-        let (lower_inclusive, upper_inclusive) = if self.schema == SCHEMA_CUSTOM { (index == 0, true) } else { (lower < 0.0, upper > 0.0) };
-        if upper < 0.0 && upper > -self.zero_threshold {
-            upper = -self.zero_threshold;
-        } else if lower > 0.0 && lower < self.zero_threshold {
-            lower = self.zero_threshold;
+        let mut bucket = self.whole_bucket(index, count, positive);
+        if bucket.upper < 0.0 && bucket.upper > -self.zero_threshold {
+            bucket.upper = -self.zero_threshold;
+        } else if bucket.lower > 0.0 && bucket.lower < self.zero_threshold {
+            bucket.lower = self.zero_threshold;
         }
+        bucket
+    }
+
+    fn whole_bucket(&self, index: i32, count: f64, positive: bool) -> Bucket {
+        let (near, far) = (self.bound(index.wrapping_sub(1)), self.bound(index));
+        let (lower, upper) = if positive { (near, far) } else { (-far, -near) };
+        let (lower_inclusive, upper_inclusive) = if self.schema == SCHEMA_CUSTOM { (index == 0, true) } else { (lower < 0.0, upper > 0.0) };
         Bucket { lower, upper, lower_inclusive, upper_inclusive, count }
     }
 
     /// The upper bound of the positive bucket `index`.
-    fn bound(&self, index: i32) -> f64 {
+    pub(super) fn bound(&self, index: i32) -> f64 {
         match self.schema {
             SCHEMA_CUSTOM => match usize::try_from(index) {
                 Ok(at) => self.custom_values.get(at).copied().unwrap_or(f64::INFINITY),
                 Err(_) => f64::NEG_INFINITY,
             },
-            schema @ -9..=8 => exponential_bound(index, schema),
+            schema @ -9..=8 => exponential(index, schema),
             _ => f64::NAN,
         }
     }
 }
 
 /// Indices and counts of the buckets that spans describe, as many as there are of both.
-fn each<'a>(spans: &'a [Span], counts: &'a [f64]) -> impl Iterator<Item = (i32, f64)> + 'a {
+pub(super) fn each<'a>(spans: &'a [Span], counts: &'a [f64]) -> impl Iterator<Item = (i32, f64)> + 'a {
     let mut next = 0i32;
     let indices = spans.iter().flat_map(move |span| {
         let first = next.wrapping_add(span.offset);
@@ -150,7 +161,7 @@ mod tests {
             (i32::MIN, 0, 0.0),
             (i32::MAX, -4, f64::INFINITY),
         ] {
-            assert_eq!(exponential_bound(index, schema), bound, "{index} of schema {schema}");
+            assert_eq!(exponential(index, schema), bound, "{index} of schema {schema}");
         }
         assert!(FRACTIONS.windows(2).all(|two| two[0] < two[1]));
     }
