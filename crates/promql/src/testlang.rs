@@ -4,6 +4,7 @@
 //! with `@` added at other times and as a range query, and all runs have to agree.
 
 mod expect;
+mod load;
 mod store;
 
 pub use store::MemoryStore;
@@ -94,22 +95,13 @@ struct Evaluation<'a> {
 impl Script {
     fn load(&mut self, line: &str, block: &[&str]) -> Result<(), String> {
         let mut words = line.split_whitespace();
-        // Of `load_with_nhcb` only the float series are loaded: there are no native histograms yet.
-        if !matches!(words.next(), Some("load" | "load_with_nhcb")) {
-            return Err("no such command".into());
-        }
+        let custom = match words.next() {
+            Some("load") => false,
+            Some("load_with_nhcb") => true,
+            _ => return Err("no such command".into()),
+        };
         let step = duration(words.next().unwrap_or(""))?;
-        let mut errors = Vec::new();
-        for series in block {
-            match crate::parse_series_description(series) {
-                Ok((labels, values)) => {
-                    let samples = expect::samples(&values, 0, step);
-                    self.store.add(labels, samples);
-                }
-                Err(error) => errors.push(format!("{series}: {error:?}")),
-            }
-        }
-        if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) }
+        load::load(&mut self.store, block, step, custom)
     }
 
     fn eval(&self, line: &str, block: &[&str]) -> Result<(), String> {

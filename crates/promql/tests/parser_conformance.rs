@@ -101,6 +101,7 @@ fn series() {
                         SequenceValue::Omitted => "_".to_owned(),
                         SequenceValue::Float(value) if model::value::is_stale(*value) => "stale".to_owned(),
                         SequenceValue::Float(value) => value.to_string(),
+                        SequenceValue::Histogram { .. } => "histogram".to_owned(),
                     })
                     .collect();
                 let want: Vec<_> = case["values"]

@@ -85,7 +85,7 @@ pub(crate) fn quantile<'c>(evaluator: Evaluator<'c>, quantile: &'c Plan, input: 
 }
 
 /// Go's `ParseFloat`, as far as bounds are written.
-fn parse_bound(text: &str) -> Option<f64> {
+pub(crate) fn parse_bound(text: &str) -> Option<f64> {
     match text.to_ascii_lowercase().as_str() {
         "+inf" | "inf" | "+infinity" | "infinity" => Some(f64::INFINITY),
         "-inf" | "-infinity" => Some(f64::NEG_INFINITY),

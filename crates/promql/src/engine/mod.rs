@@ -27,6 +27,7 @@ pub use api::{Control, EngineOptions, MatrixSeries, QueryError, QueryResult, Que
 use crate::ast::{Expr, ValueType};
 use crate::plan::{Kind, Plan, Planner};
 use context::Context;
+pub(crate) use histogram::parse_bound;
 use eval::{Evaluator, Points, nameless};
 use model::{Labels, Millis, Timestamp};
 use source::Materialised;

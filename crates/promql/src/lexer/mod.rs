@@ -42,6 +42,8 @@ enum State {
     Duration,
     /// A series' values.
     Values,
+    /// A histogram among a series' values.
+    Histogram,
     /// Behind the end.
     Ended,
 }
@@ -75,6 +77,7 @@ impl<'a> Lexer<'a> {
                 State::Ended => Ok(Some(Kind::Eof)),
                 State::Duration => self.duration(),
                 State::Values => self.value(),
+                State::Histogram => self.histogram(),
                 State::Statement if self.brace_open => self.in_braces(),
                 State::Statement => self.statement(),
             };
@@ -230,17 +233,71 @@ impl<'a> Lexer<'a> {
             '-' => Kind::Binary(BinaryOp::Sub),
             'x' => Kind::Times,
             '_' => Kind::Blank,
-            c if self.starts_number(c) => {
-                self.at = self.start;
-                if !self.scan_number() {
-                    return Err(format!("bad number syntax: {}", model::name::quote(&self.text[self.start..self.at])));
-                }
-                Kind::Number
+            '{' if self.peek() == Some('{') => {
+                self.advance();
+                self.state = State::Histogram;
+                Kind::OpenHistogram
             }
+            c if self.starts_number(c) => self.number()?,
             c if is_alpha(c) => self.word(),
             c => return Err(format!("unexpected character in series sequence: {}", quote_char(Some(c)))),
         };
         Ok(Some(kind))
+    }
+
+    fn number(&mut self) -> Result<Kind, String> {
+        self.at = self.start;
+        if self.scan_number() {
+            return Ok(Kind::Number);
+        }
+        Err(format!("bad number syntax: {}", model::name::quote(&self.text[self.start..self.at])))
+    }
+
+    fn histogram(&mut self) -> Result<Option<Kind>, String> {
+        let c = self.advance();
+        let kind = match c {
+            Some(c) if is_space(c) => {
+                self.accept_all(is_space);
+                Kind::Space
+            }
+            Some('-') => Kind::Binary(BinaryOp::Sub),
+            Some(c) if self.starts_number(c) => self.number()?,
+            Some(']') if self.bracket_open => {
+                self.bracket_open = false;
+                Kind::RightBracket
+            }
+            Some(c) if is_alpha(c) => self.histogram_word()?,
+            other if self.bracket_open => return Err(format!("invalid character in buckets description: {}", quote_char(other))),
+            Some('[') => {
+                self.bracket_open = true;
+                Kind::LeftBracket
+            }
+            Some(':') => Kind::Colon,
+            Some('}') if self.peek() == Some('}') => {
+                self.advance();
+                self.state = State::Values;
+                Kind::CloseHistogram
+            }
+            other => return Err(format!("histogram description incomplete unexpected: {}", quote_char(other))),
+        };
+        Ok(Some(kind))
+    }
+
+    fn histogram_word(&mut self) -> Result<Kind, String> {
+        const KEYS: [&str; 11] = [
+            "schema", "sum", "count", "z_bucket", "z_bucket_w", "custom_values", "buckets", "offset", "n_buckets", "n_offset",
+            "counter_reset_hint",
+        ];
+        const HINTS: [&str; 4] = ["unknown", "reset", "not_reset", "gauge"];
+        self.accept_all(is_alpha);
+        let word = self.text[self.start..self.at].to_ascii_lowercase();
+        match word.as_str() {
+            word if KEYS.contains(&word) && self.peek() == Some(':') => Ok(Kind::HistogramWord),
+            word if KEYS.contains(&word) => self.fail_behind("missing `:` for histogram descriptor".into()),
+            "inf" | "nan" => Ok(Kind::Number),
+            word if HINTS.contains(&word) => Ok(Kind::HistogramWord),
+            _ => Err(format!("bad histogram descriptor found: {}", model::name::quote(&self.text[self.start..self.at]))),
+        }
     }
 
     fn comment(&mut self) -> Option<Kind> {

@@ -38,6 +38,12 @@ pub enum Kind {
     Times,
     /// White space, where it separates the values of a series.
     Space,
+    /// `{{` in a series.
+    OpenHistogram,
+    /// `}}` in a series.
+    CloseHistogram,
+    /// What a histogram has, or its hint.
+    HistogramWord,
 }
 
 /// The keywords that are neither operators nor aggregations.
@@ -112,7 +118,10 @@ impl Token<'_> {
             | Kind::Keyword(_)
             | Kind::Blank
             | Kind::Times
-            | Kind::Space => self.quoted(),
+            | Kind::Space
+            | Kind::OpenHistogram
+            | Kind::CloseHistogram
+            | Kind::HistogramWord => self.quoted(),
         }
     }
 

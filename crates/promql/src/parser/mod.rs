@@ -16,6 +16,7 @@ mod check;
 mod duration;
 mod error;
 mod expression;
+mod histogram;
 mod literal;
 mod modifier;
 mod selector;

@@ -4,18 +4,26 @@ use super::literal::unquote;
 use super::selector::is_metric_name;
 use super::{Fail, Parsed, Parser};
 use crate::lexer::{Kind, Token};
-use model::Labels;
+use model::{FloatHistogram, Labels};
+use std::sync::Arc;
 
 /// Repetitions that make a series longer are refused, for its values are held in memory.
 const VALUES_MAX: usize = 1_000_000;
 
 /// One step of a series.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SequenceValue {
     /// `_`: no sample.
     Omitted,
     /// A sample; `stale` gives the staleness marker.
     Float(f64),
+    /// A native histogram.
+    Histogram {
+        /// The sample.
+        histogram: Arc<FloatHistogram>,
+        /// Was its counter-reset hint written, even as `unknown`? In a sequence, that of the increment.
+        hint_written: bool,
+    },
 }
 
 impl Parser<'_> {
@@ -76,6 +84,9 @@ impl Parser<'_> {
             values.extend((0..count).map(|_| SequenceValue::Omitted));
             return Ok(());
         }
+        if self.peek()?.kind == Kind::OpenHistogram {
+            return self.histogram_item(values).map_err(|fail| self.unexpected(fail, "series values", ""));
+        }
         let mut value = self.series_value()?;
         let increment = match self.accept_sign()? {
             Some((negative, _)) => {
@@ -112,7 +123,7 @@ impl Parser<'_> {
         Ok(self.signed_number()?.value)
     }
 
-    fn repetitions(&mut self, held: usize) -> Parsed<usize> {
+    pub(super) fn repetitions(&mut self, held: usize) -> Parsed<usize> {
         let token: Token<'_> = self.expect(Kind::Number)?;
         let (span, text) = (token.span(), token.text.to_owned());
         let quoted = model::name::quote(&text);

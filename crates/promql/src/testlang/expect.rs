@@ -1,11 +1,12 @@
 //! What a case expects, and how answers are compared with it.
 
-use crate::engine::{QueryResult, Value};
+use crate::engine::{MatrixSeries, QueryResult, Value, VectorSample};
 use crate::parser::SequenceValue;
-use model::Labels;
+use model::{FloatHistogram, Labels};
 use model::regex::AnchoredRegex;
 use model::value::is_stale;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// An answer, or the error's text.
 pub(crate) type Outcome = Result<QueryResult, String>;
@@ -33,7 +34,48 @@ pub(crate) struct Block {
     series: Vec<(Labels, Vec<SequenceValue>)>,
 }
 
-type Points = BTreeMap<i64, f64>;
+type Points = BTreeMap<i64, Point>;
+
+/// A value, expected or got.
+#[derive(Clone, Debug)]
+enum Point {
+    Float(f64),
+    /// And whether its hint is to be looked at.
+    Histogram(Arc<FloatHistogram>, bool),
+}
+
+impl Point {
+    fn is_wanted(&self, want: &Self) -> bool {
+        match (self, want) {
+            (Self::Float(got), Self::Float(want)) => almost_equal(*want, *got),
+            (Self::Histogram(got, _), Self::Histogram(want, hint)) => {
+                (!hint || got.reset_hint == want.reset_hint) && same_histogram(got, want)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Equal as to observations; empty buckets do not matter.
+fn same_histogram(got: &FloatHistogram, want: &FloatHistogram) -> bool {
+    let (mut got, mut want) = (got.clone(), want.clone());
+    got.compact(0);
+    want.compact(0);
+    let counts = |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| almost_equal(*b, *a));
+    got.schema == want.schema
+        && got.zero_threshold == want.zero_threshold
+        && got.custom_values == want.custom_values
+        && got.positive_spans == want.positive_spans
+        && got.negative_spans == want.negative_spans
+        && counts(&[got.count, got.sum, got.zero_count], &[want.count, want.sum, want.zero_count])
+        && counts(&got.positive_counts, &want.positive_counts)
+        && counts(&got.negative_counts, &want.negative_counts)
+}
+
+fn points_of(series: &MatrixSeries) -> Points {
+    let floats = series.points.iter().map(|(time, value)| (*time, Point::Float(*value)));
+    floats.chain(series.histograms.iter().map(|(time, histogram)| (*time, Point::Histogram(histogram.clone(), false)))).collect()
+}
 
 impl Block {
     pub fn read(flavour: &str, lines: &[&str]) -> Result<Self, String> {
@@ -119,12 +161,16 @@ impl Block {
                 }
             }
             Value::Vector(samples) => {
-                let got: Vec<(&Labels, Points)> = samples.iter().map(|s| (&s.labels, Points::from([(time, s.v)]))).collect();
+                let point = |s: &VectorSample| match &s.histogram {
+                    Some(histogram) => Point::Histogram(histogram.clone(), false),
+                    None => Point::Float(s.v),
+                };
+                let got: Vec<(&Labels, Points)> = samples.iter().map(|s| (&s.labels, Points::from([(time, point(s))]))).collect();
                 self.check_series(&got, time, 1)
             }
             Value::Matrix(series) => {
                 let (from, _, step) = self.matrix.ok_or("got a range vector")?;
-                let got: Vec<(&Labels, Points)> = series.iter().map(|s| (&s.labels, s.points.iter().copied().collect())).collect();
+                let got: Vec<(&Labels, Points)> = series.iter().map(|s| (&s.labels, points_of(s))).collect();
                 self.check_series(&got, from, step)
             }
         }
@@ -134,7 +180,7 @@ impl Block {
         let Some(result) = self.check_failure(outcome)? else { return Ok(()) };
         self.check_annotations(result)?;
         let Value::Matrix(series) = &result.value else { return Err("a range query gave no matrix".into()) };
-        let got: Vec<(&Labels, Points)> = series.iter().map(|s| (&s.labels, s.points.iter().copied().collect())).collect();
+        let got: Vec<(&Labels, Points)> = series.iter().map(|s| (&s.labels, points_of(s))).collect();
         self.check_series(&got, start, step)
     }
 
@@ -145,13 +191,13 @@ impl Block {
         let got: Vec<(&Labels, Points)> = series
             .iter()
             .filter_map(|s| {
-                let (_, v) = s.points.iter().find(|(t, _)| *t == time)?;
-                Some((&s.labels, Points::from([(time, *v)])))
+                let point = points_of(s).remove(&time)?;
+                Some((&s.labels, Points::from([(time, point)])))
             })
             .collect();
         if let Some(want) = self.scalar {
-            let value = got.first().and_then(|(_, points)| points.get(&time)).copied();
-            return if value.is_some_and(|v| almost_equal(want, v)) { Ok(()) } else { Err(format!("got {value:?}, want {want}")) };
+            let value = got.first().and_then(|(_, points)| points.get(&time));
+            return if value.is_some_and(|v| v.is_wanted(&Point::Float(want))) { Ok(()) } else { Err(format!("got {value:?}, want {want}")) };
         }
         if self.ordered { Ok(()) } else { self.check_series(&got, time, 1) }
     }
@@ -194,7 +240,7 @@ impl Block {
         }
         let mut want: BTreeMap<&Labels, Points> = BTreeMap::new();
         for (labels, values) in &self.series {
-            let points: Points = samples(values, start, step).into_iter().collect();
+            let points: Points = points(values, start, step).collect();
             if !points.is_empty() {
                 want.insert(labels, points);
             }
@@ -202,7 +248,7 @@ impl Block {
         for (labels, points) in got {
             let Some(want) = want.remove(labels) else { return Err(format!("unexpected series {labels} {points:?}")) };
             let same = points.len() == want.len()
-                && points.iter().zip(&want).all(|((t, v), (want_t, want_v))| t == want_t && almost_equal(*want_v, *v));
+                && points.iter().zip(&want).all(|((t, v), (want_t, want_v))| t == want_t && v.is_wanted(want_v));
             if !same {
                 return Err(format!("{labels}: got {points:?}, want {want:?}"));
             }
@@ -250,15 +296,15 @@ pub(crate) fn number(line: &str) -> Option<f64> {
 }
 
 /// Values at `start + i * step`, omitted ones left out.
-pub(crate) fn samples(values: &[SequenceValue], start: i64, step: i64) -> Vec<(i64, f64)> {
-    values
-        .iter()
-        .enumerate()
-        .filter_map(|(i, value)| match value {
-            SequenceValue::Omitted => None,
-            SequenceValue::Float(v) => Some((start + i as i64 * step, *v)),
-        })
-        .collect()
+fn points(values: &[SequenceValue], start: i64, step: i64) -> impl Iterator<Item = (i64, Point)> {
+    values.iter().enumerate().filter_map(move |(i, value)| {
+        let point = match value {
+            SequenceValue::Omitted => return None,
+            SequenceValue::Float(value) => Point::Float(*value),
+            SequenceValue::Histogram { histogram, hint_written } => Point::Histogram(histogram.clone(), *hint_written),
+        };
+        Some((start + i as i64 * step, point))
+    })
 }
 
 /// Prometheus's comparison in tests.

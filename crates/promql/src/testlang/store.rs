@@ -1,26 +1,48 @@
 //! A store in memory: plain vectors of samples by labels, matched by looking at each.
 
-use model::{Labels, Matcher};
+use model::{FloatHistogram, Labels, Matcher, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use storage::{Column, Interval, Names, Queryable, SelectError, SelectHints, Selection, Series};
 
+/// One sample's value.
+#[derive(Clone, Debug)]
+pub(crate) enum StoredValue {
+    Float(f64),
+    Histogram(Arc<FloatHistogram>),
+}
+
+/// One sample: its value, and its start timestamp or 0.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub time: i64,
+    pub start: i64,
+    pub value: StoredValue,
+}
+
+type Samples = Arc<Vec<Stored>>;
+
 /// Series in label order.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    series: BTreeMap<Labels, Arc<Vec<(i64, f64)>>>,
+    series: BTreeMap<Labels, Samples>,
 }
 
 impl MemoryStore {
     /// Adds samples (milliseconds and values); of two at one time the later added one stays.
     pub fn add(&mut self, labels: Labels, samples: impl IntoIterator<Item = (i64, f64)>) {
-        let entry = self.series.entry(labels).or_default();
-        let mut by_time: BTreeMap<i64, f64> = entry.iter().copied().collect();
-        by_time.extend(samples);
-        *entry = Arc::new(by_time.into_iter().collect());
+        self.add_samples(labels, samples.into_iter().map(|(time, value)| Stored { time, start: 0, value: StoredValue::Float(value) }));
     }
 
-    fn matching<'a>(&'a self, matchers: &'a [Matcher]) -> impl Iterator<Item = (&'a Labels, &'a Arc<Vec<(i64, f64)>>)> {
+    /// As [`Self::add`].
+    pub(crate) fn add_samples(&mut self, labels: Labels, samples: impl IntoIterator<Item = Stored>) {
+        let entry = self.series.entry(labels).or_default();
+        let mut by_time: BTreeMap<i64, Stored> = entry.iter().map(|sample| (sample.time, sample.clone())).collect();
+        by_time.extend(samples.into_iter().map(|sample| (sample.time, sample)));
+        *entry = Arc::new(by_time.into_values().collect());
+    }
+
+    fn matching<'a>(&'a self, matchers: &'a [Matcher]) -> impl Iterator<Item = (&'a Labels, &'a Samples)> {
         self.series.iter().filter(|(labels, _)| matchers.iter().all(|m| m.matches(labels.get(&m.name).unwrap_or(""))))
     }
 
@@ -35,7 +57,7 @@ impl MemoryStore {
 
 struct MemorySeries {
     labels: Labels,
-    samples: Arc<Vec<(i64, f64)>>,
+    samples: Samples,
 }
 
 impl Series for MemorySeries {
@@ -44,9 +66,13 @@ impl Series for MemorySeries {
     }
 
     fn decode(&self, range: Interval, column: &mut Column) -> Result<(), SelectError> {
-        let begin = self.samples.partition_point(|(t, _)| *t < range.start.0);
-        for (time, value) in self.samples[begin..].iter().take_while(|(t, _)| *t <= range.end.0) {
-            column.push(model::Timestamp(*time), *value);
+        let begin = self.samples.partition_point(|sample| sample.time < range.start.0);
+        for sample in self.samples[begin..].iter().take_while(|sample| sample.time <= range.end.0) {
+            match &sample.value {
+                StoredValue::Float(value) => column.push(Timestamp(sample.time), *value),
+                StoredValue::Histogram(histogram) => column.push_histogram(Timestamp(sample.time), Arc::clone(histogram)),
+            }
+            column.set_start(Timestamp(sample.start));
         }
         Ok(())
     }

@@ -71,6 +71,7 @@ fn series(folder: &Path) -> Score {
                     .map(|v| match v {
                         SequenceValue::Omitted => "_".into(),
                         SequenceValue::Float(v) => format!("{v}"),
+                        SequenceValue::Histogram { .. } => "histogram".into(),
                     })
                     .collect();
                 let want = row["values"].as_array().unwrap().iter();
