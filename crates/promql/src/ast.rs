@@ -231,6 +231,8 @@ pub enum BinaryOp {
     And,
     Or,
     Unless,
+    TrimBelow,
+    TrimAbove,
 }
 
 impl BinaryOp {
@@ -253,12 +255,19 @@ impl BinaryOp {
             Self::And => "and",
             Self::Or => "or",
             Self::Unless => "unless",
+            Self::TrimBelow => "</",
+            Self::TrimAbove => ">/",
         }
     }
 
     /// `== != > < >= <=`
     pub fn is_comparison(self) -> bool {
         matches!(self, Self::Equal | Self::NotEqual | Self::Greater | Self::Less | Self::GreaterOrEqual | Self::LessOrEqual)
+    }
+
+    /// `</ >/`
+    pub fn is_trim(self) -> bool {
+        matches!(self, Self::TrimBelow | Self::TrimAbove)
     }
 
     /// `and or unless`
@@ -292,6 +301,10 @@ pub struct Matching {
     pub on: bool,
     /// Labels that `group_left`/`group_right` copy from the one side.
     pub include: Vec<String>,
+    /// `fill_left`: the value of a series that is missing on the left.
+    pub fill_left: Option<f64>,
+    /// `fill_right`
+    pub fill_right: Option<f64>,
 }
 
 /// A binary operation.

@@ -18,6 +18,8 @@ pub struct Signature {
     pub variadic: i8,
     /// What it gives.
     pub result: ValueType,
+    /// Only with `promql-experimental-functions`.
+    pub experimental: bool,
 }
 
 /// The function of that name.
@@ -31,11 +33,15 @@ pub fn all() -> &'static [Signature] {
 }
 
 const fn fixed(name: &'static str, args: &'static [ValueType], result: ValueType) -> Signature {
-    Signature { name, args, variadic: 0, result }
+    Signature { name, args, variadic: 0, result, experimental: false }
+}
+
+const fn experimental(name: &'static str, args: &'static [ValueType], variadic: i8) -> Signature {
+    Signature { name, args, variadic, result: Vector, experimental: true }
 }
 
 const fn variadic(name: &'static str, args: &'static [ValueType], variadic: i8) -> Signature {
-    Signature { name, args, variadic, result: Vector }
+    Signature { name, args, variadic, result: Vector, experimental: false }
 }
 
 const SIGNATURES: &[Signature] = &[
@@ -64,11 +70,17 @@ const SIGNATURES: &[Signature] = &[
     fixed("deg", &[Vector], Vector),
     fixed("delta", &[Matrix], Vector),
     fixed("deriv", &[Matrix], Vector),
+    experimental("double_exponential_smoothing", &[Matrix, Scalar, Scalar], 0),
     fixed("exp", &[Vector], Vector),
+    fixed("first_over_time", &[Matrix], Vector),
     fixed("floor", &[Vector], Vector),
     fixed("histogram_avg", &[Vector], Vector),
     fixed("histogram_count", &[Vector], Vector),
+    fixed("histogram_fraction", &[Scalar, Scalar, Vector], Vector),
     fixed("histogram_quantile", &[Scalar, Vector], Vector),
+    experimental("histogram_quantiles", &[Vector, String, Scalar, Scalar], 9),
+    fixed("histogram_stddev", &[Vector], Vector),
+    fixed("histogram_stdvar", &[Vector], Vector),
     fixed("histogram_sum", &[Vector], Vector),
     variadic("hour", &[Vector], 1),
     fixed("idelta", &[Matrix], Vector),
@@ -80,6 +92,7 @@ const SIGNATURES: &[Signature] = &[
     fixed("ln", &[Vector], Vector),
     fixed("log10", &[Vector], Vector),
     fixed("log2", &[Vector], Vector),
+    experimental("mad_over_time", &[Matrix], 0),
     fixed("max_over_time", &[Matrix], Vector),
     fixed("min_over_time", &[Matrix], Vector),
     variadic("minute", &[Vector], 1),
@@ -106,6 +119,10 @@ const SIGNATURES: &[Signature] = &[
     fixed("tanh", &[Vector], Vector),
     fixed("time", &[], Scalar),
     fixed("timestamp", &[Vector], Vector),
+    experimental("ts_of_first_over_time", &[Matrix], 0),
+    experimental("ts_of_last_over_time", &[Matrix], 0),
+    experimental("ts_of_max_over_time", &[Matrix], 0),
+    experimental("ts_of_min_over_time", &[Matrix], 0),
     fixed("vector", &[Scalar], Vector),
     variadic("year", &[Vector], 1),
 ];

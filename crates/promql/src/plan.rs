@@ -62,6 +62,8 @@ pub(crate) enum HistogramNumber {
     Count,
     Sum,
     Average,
+    Stddev,
+    Stdvar,
 }
 
 #[derive(Clone, Debug)]
@@ -71,11 +73,11 @@ pub(crate) enum Kind {
     Selector(Selector),
     /// A range vector as the whole query.
     Windows(Windows),
-    /// A function of windows; `parameter` is quantile's φ and predict_linear's seconds.
+    /// A function of windows; `parameters` are its scalars in order.
     Window {
         function: WindowFunction,
         windows: Windows,
-        parameter: Option<Box<Plan>>,
+        parameters: Vec<Plan>,
     },
     AbsentOverTime {
         windows: Windows,
@@ -124,6 +126,17 @@ pub(crate) enum Kind {
     },
     HistogramQuantile {
         quantile: Box<Plan>,
+        input: Box<Plan>,
+    },
+    /// Several quantiles, each with its value in a label.
+    HistogramQuantiles {
+        input: Box<Plan>,
+        label: String,
+        quantiles: Vec<Plan>,
+    },
+    HistogramFraction {
+        lower: Box<Plan>,
+        upper: Box<Plan>,
         input: Box<Plan>,
     },
     Aggregate {
@@ -287,16 +300,14 @@ impl Planner {
         let args = &call.args;
         if let Some(function) = WindowFunction::named(name) {
             // quantile_over_time alone has its window second.
-            let (window, parameter) = match function {
-                WindowFunction::Quantile => (argument(args, 1)?, Some(self.boxed(argument(args, 0)?)?)),
-                WindowFunction::PredictLinear => (argument(args, 0)?, Some(self.boxed(argument(args, 1)?)?)),
-                _ => (argument(args, 0)?, None),
-            };
-            let windows = self.windows(window)?;
+            let window_at = usize::from(function == WindowFunction::Quantile);
+            let windows = self.windows(argument(args, window_at)?)?;
+            let scalars = args.iter().enumerate().filter(|(at, _)| *at != window_at);
+            let parameters = scalars.map(|(_, scalar)| self.plan(scalar)).collect::<Result<Vec<_>, _>>()?;
             let invariant = windows.when.at.is_some()
-                && parameter.as_ref().is_none_or(|p| p.invariant)
+                && parameters.iter().all(|p| p.invariant)
                 && !matches!(function, WindowFunction::PredictLinear);
-            return Ok((Kind::Window { function, windows, parameter }, invariant));
+            return Ok((Kind::Window { function, windows, parameters }, invariant));
         }
         if let Some(function) = Elementwise::named(name) {
             if let (Elementwise::Calendar(field), true) = (function, args.is_empty()) {
@@ -350,6 +361,18 @@ impl Planner {
             },
             "histogram_avg" => Kind::HistogramNumber { number: HistogramNumber::Average, input: first(self)? },
             "histogram_count" => Kind::HistogramNumber { number: HistogramNumber::Count, input: first(self)? },
+            "histogram_stddev" => Kind::HistogramNumber { number: HistogramNumber::Stddev, input: first(self)? },
+            "histogram_stdvar" => Kind::HistogramNumber { number: HistogramNumber::Stdvar, input: first(self)? },
+            "histogram_fraction" => Kind::HistogramFraction {
+                lower: first(self)?,
+                upper: self.boxed(argument(args, 1)?)?,
+                input: self.boxed(argument(args, 2)?)?,
+            },
+            "histogram_quantiles" => Kind::HistogramQuantiles {
+                input: first(self)?,
+                label: text(args, 1)?,
+                quantiles: args.iter().skip(2).map(|a| self.plan(a)).collect::<Result<_, _>>()?,
+            },
             "histogram_sum" => Kind::HistogramNumber { number: HistogramNumber::Sum, input: first(self)? },
             "histogram_quantile" => Kind::HistogramQuantile { quantile: first(self)?, input: self.boxed(argument(args, 1)?)? },
             _ => return Err(format!("unknown function with name {}", model::name::quote(name))),
@@ -363,6 +386,8 @@ impl Planner {
             | Kind::LabelReplace { input, .. }
             | Kind::LabelJoin { input, .. } => input.invariant,
             Kind::HistogramQuantile { quantile, input } => quantile.invariant && input.invariant,
+            Kind::HistogramQuantiles { input, quantiles, .. } => input.invariant && quantiles.iter().all(|q| q.invariant),
+            Kind::HistogramFraction { lower, upper, input } => lower.invariant && upper.invariant && input.invariant,
             _ => true,
         };
         Ok((kind, invariant))

@@ -58,7 +58,7 @@ pub(crate) fn operator_text(binary: &Binary) -> String {
     if binary.return_bool {
         text.push_str(" bool");
     }
-    let Some(Matching { cardinality, labels, on, include }) = &binary.matching else { return text };
+    let Some(Matching { cardinality, labels, on, include, fill_left, fill_right }) = &binary.matching else { return text };
     let grouped = match cardinality {
         Cardinality::ManyToOne => Some("group_left"),
         Cardinality::OneToMany => Some("group_right"),
@@ -75,6 +75,15 @@ pub(crate) fn operator_text(binary: &Binary) -> String {
         text.push_str(" (");
         text.push_str(&label_list(include));
         text.push(')');
+    }
+    let fills = match (fill_left, fill_right) {
+        (Some(left), Some(right)) if left == right => [("fill", Some(left)), ("", None)],
+        (left, right) => [("fill_left", left.as_ref()), ("fill_right", right.as_ref())],
+    };
+    for (word, value) in fills {
+        if let Some(value) = value {
+            text.push_str(&format!(" {word} ({})", crate::engine::format_v(*value)));
+        }
     }
     text
 }

@@ -31,6 +31,7 @@ pub fn script_options() -> EngineOptions {
         timeout: std::time::Duration::from_secs(100),
         delayed_name_removal: true,
         experimental_functions: true,
+        use_start_timestamps: true,
         ..EngineOptions::default()
     }
 }
@@ -140,7 +141,7 @@ impl Script {
     }
 
     fn parser_options(&self) -> ParserOptions {
-        ParserOptions { experimental_functions: self.engine.options().experimental_functions }
+        ParserOptions { experimental_functions: self.engine.options().experimental_functions, fill_modifiers: true, extended_range_selectors: true }
     }
 
     fn instant(&self, query: &str, time: i64) -> Outcome {

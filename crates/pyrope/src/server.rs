@@ -52,7 +52,11 @@ pub fn run(flags: &Flags) -> ExitCode {
 
 async fn serve(flags: &Flags) -> Result<(), Refusal> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), behaves_as = PROMETHEUS_VERSION, "Starting Pyrope");
-    let parser = ParserOptions { experimental_functions: flags.feature("promql-experimental-functions") };
+    let parser = ParserOptions {
+        experimental_functions: flags.feature("promql-experimental-functions"),
+        fill_modifiers: flags.feature("promql-binop-fill-modifiers"),
+        extended_range_selectors: flags.feature("promql-extended-range-selectors"),
+    };
     let config_path = PathBuf::from(flags.text("config.file"));
     let checked = load(&config_path, &parser).map_err(|error| {
         tracing::error!(file = %absolute(&config_path).display(), err = %error, "Error loading config (--config.file={})", config_path.display());

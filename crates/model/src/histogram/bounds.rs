@@ -92,6 +92,18 @@ impl FloatHistogram {
         buckets
     }
 
+    /// As [`Self::buckets`], but buckets that overlap the zero bucket are not cut.
+    pub fn whole_buckets(&self) -> Vec<Bucket> {
+        let mut buckets = self.side_buckets(false);
+        buckets.reverse();
+        if self.zero_count != 0.0 {
+            let (lower, upper) = (-self.zero_threshold, self.zero_threshold);
+            buckets.push(Bucket { lower, upper, lower_inclusive: true, upper_inclusive: true, count: self.zero_count });
+        }
+        buckets.extend(self.side_buckets(true));
+        buckets
+    }
+
     /// The buckets of one side from zero outwards, the zero bucket not looked at.
     pub(super) fn side_buckets(&self, positive: bool) -> Vec<Bucket> {
         let side = if positive { each(&self.positive_spans, &self.positive_counts) } else { each(&self.negative_spans, &self.negative_counts) };

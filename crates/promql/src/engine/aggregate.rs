@@ -7,7 +7,8 @@ use super::kahan::Kahan;
 use super::source::{Materialised, Scratch, Source};
 use super::vector::{Grid, Head, Presence, StepSeries, Steps};
 use super::window;
-use crate::ast::AggregateOp;
+use super::group::{Natives, Notes};
+use crate::ast::{AggregateOp, Span};
 use crate::plan::{Aggregation, Kind, Plan};
 use model::labels::METRIC_NAME;
 use model::{Labels, LabelsBuilder};
@@ -19,6 +20,7 @@ pub(crate) fn aggregate<'c>(
     aggregation: &'c Aggregation,
     input: &'c Plan,
     parameter: Option<&'c Plan>,
+    span: Span,
     grid: Grid,
 ) -> Result<Source<'c>, QueryError> {
     let op = aggregation.op;
@@ -32,8 +34,9 @@ pub(crate) fn aggregate<'c>(
     let source = evaluator.vector(input, grid)?;
     match op {
         AggregateOp::LimitRatio => return limit_ratio(evaluator, source, numbers, parameter),
-        AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK => {
-            return ranked(evaluator, aggregation, source, &numbers, grid);
+        AggregateOp::LimitK => return limit(evaluator, aggregation, source, &numbers, grid),
+        AggregateOp::TopK | AggregateOp::BottomK => {
+            return ranked(evaluator, aggregation, source, &numbers, span, grid);
         }
         AggregateOp::Quantile => {
             if let Some(parameter) = parameter {
@@ -47,6 +50,7 @@ pub(crate) fn aggregate<'c>(
     let mut states: Vec<State> = groups.labels.iter().map(|_| State::new(op, grid.count)).collect();
     let mut drops = vec![false; groups.labels.len()];
     let mut buffered = Vec::new();
+    let mut notes = Notes::default();
     source.for_each(evaluator.ctx, |i, steps| {
         let group = groups.of_series[i];
         drops[group] |= source.heads[i].drop_name && !steps.is_none();
@@ -55,13 +59,19 @@ pub(crate) fn aggregate<'c>(
             buffered.push(evaluator.ctx.charge(steps.present.count())?);
         }
         states[group].add(&steps);
+        if !steps.histograms.is_empty() {
+            let name = source.heads[i].labels.metric_name();
+            let State { natives, seen, .. } = &mut states[group];
+            natives.add(op, &steps, seen, name, &mut notes);
+        }
         Ok(())
     })?;
     drop(source);
     let mut series = Vec::with_capacity(states.len());
     for ((labels, state), drop_name) in groups.labels.into_iter().zip(states).zip(drops) {
-        series.push(StepSeries { head: Head { labels, drop_name }, steps: state.finish(&numbers) });
+        series.push(StepSeries { head: Head { labels, drop_name }, steps: state.finish(&numbers, &mut notes) });
     }
+    notes.give(evaluator.ctx, op, input.span);
     Ok(Materialised::from_series(series, evaluator.ctx)?.into_source(grid.count))
 }
 
@@ -126,6 +136,7 @@ struct State {
     means: Vec<f64>,
     overflowed: Presence,
     lists: Vec<Vec<f64>>,
+    natives: Natives,
 }
 
 impl State {
@@ -140,6 +151,7 @@ impl State {
             means: vec![0.0; needs(&[A::Avg, A::Stddev, A::Stdvar])],
             overflowed: Presence::none(needs(&[A::Avg])),
             lists: vec![Vec::new(); needs(&[A::Quantile])],
+            natives: Natives::default(),
         }
     }
 
@@ -248,7 +260,7 @@ impl State {
         self.values[step].c = mean.c;
     }
 
-    fn finish(mut self, quantiles: &[f64]) -> Steps {
+    fn finish(mut self, quantiles: &[f64], notes: &mut Notes) -> Steps {
         let mut out = Steps::of(vec![0.0; self.seen.len()], Presence::default());
         for step in self.seen.iter() {
             out.values[step] = match self.op {
@@ -269,6 +281,7 @@ impl State {
             };
         }
         out.present = self.seen;
+        self.natives.finish(self.op, &mut out, notes);
         out
     }
 }
@@ -300,10 +313,9 @@ fn limit_ratio<'c>(
     let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
         let mut values = compute(i, scratch)?;
         let place = places[i];
-        values.filter_map(|step, v| {
+        values.retain(|step| {
             let ratio = numbers[step].clamp(-1.0, 1.0);
-            let kept = if ratio > 0.0 { place < ratio } else { ratio < 0.0 && place >= 1.0 + ratio };
-            kept.then_some(v)
+            if ratio > 0.0 { place < ratio } else { ratio < 0.0 && place >= 1.0 + ratio }
         });
         Ok(values)
     });
@@ -330,12 +342,45 @@ fn prometheus_hash(labels: &Labels) -> u64 {
 /// One ranked sample: its value and its series.
 type Ranked = (f64, u32);
 
-/// `topk`, `bottomk` and `limitk`: at each step a heap of at most k samples for each group.
+/// `limitk`: at each step the first k samples of each group.
+fn limit<'c>(
+    evaluator: Evaluator<'c>,
+    aggregation: &'c Aggregation,
+    source: Source<'c>,
+    numbers: &[f64],
+    grid: Grid,
+) -> Result<Source<'c>, QueryError> {
+    if numbers.iter().all(|k| *k < 1.0) {
+        return Ok(Source::empty(grid.count));
+    }
+    check_k(numbers)?;
+    let groups = Groups::of(aggregation, source.heads.iter().map(|h| &h.labels));
+    let _held = evaluator.ctx.charge(groups.labels.len() * grid.count)?;
+    let mut taken = vec![0i64; groups.labels.len() * grid.count];
+    let mut charges = Vec::new();
+    let mut series = Vec::new();
+    source.for_each(evaluator.ctx, |i, mut steps| {
+        let group = groups.of_series[i] * grid.count;
+        let occupied = steps.occupied();
+        steps.retain(|step| taken[group + step] < numbers[step] as i64);
+        occupied.iter().for_each(|step| taken[group + step] += 1);
+        if !steps.is_none() {
+            charges.push(evaluator.ctx.charge(grid.count)?);
+            series.push(StepSeries { head: source.heads[i].clone(), steps });
+        }
+        Ok(())
+    })?;
+    drop(charges);
+    Ok(Materialised::from_series(series, evaluator.ctx)?.into_source(grid.count))
+}
+
+/// `topk` and `bottomk`: at each step a heap of at most k samples for each group.
 fn ranked<'c>(
     evaluator: Evaluator<'c>,
     aggregation: &'c Aggregation,
     source: Source<'c>,
     numbers: &[f64],
+    span: Span,
     grid: Grid,
 ) -> Result<Source<'c>, QueryError> {
     let op = aggregation.op;
@@ -356,6 +401,9 @@ fn ranked<'c>(
     let mut held = 0;
     source.for_each(ctx, |i, steps| {
         let group = groups.of_series[i];
+        if steps.histograms.iter().any(|(step, _)| size(*step) >= 1) {
+            ctx.annotate(|a| a.ignored_in_aggregation(op.as_str(), span));
+        }
         for step in steps.present.iter() {
             let k = size(step);
             if k < 1 {
@@ -366,10 +414,8 @@ fn ranked<'c>(
             if (heap.len() as i64) < k {
                 heap.push(sample);
                 held += 1;
-                if op != AggregateOp::LimitK {
-                    sift_up(heap, less);
-                }
-            } else if op != AggregateOp::LimitK {
+                sift_up(heap, less);
+            } else {
                 let worst = heap[0].0;
                 let better = if bottom { worst > sample.0 } else { worst < sample.0 };
                 if better || (worst.is_nan() && !sample.0.is_nan()) {
@@ -385,14 +431,12 @@ fn ranked<'c>(
         Ok(())
     })?;
     for heap in &mut heaps {
-        if op != AggregateOp::LimitK {
-            // Best first; stable, so that equal ones stay in the heap's order as with Go's sort.
-            heap.sort_by(|a, b| match (less(b.0, a.0), less(a.0, b.0)) {
-                (true, false) => std::cmp::Ordering::Less,
-                (false, true) => std::cmp::Ordering::Greater,
-                _ => std::cmp::Ordering::Equal,
-            });
-        }
+        // Best first; stable, so that equal ones stay in the heap's order as with Go's sort.
+        heap.sort_by(|a, b| match (less(b.0, a.0), less(a.0, b.0)) {
+            (true, false) => std::cmp::Ordering::Less,
+            (false, true) => std::cmp::Ordering::Greater,
+            _ => std::cmp::Ordering::Equal,
+        });
     }
     let mut place: HashMap<u32, usize> = HashMap::new();
     let mut series: Vec<StepSeries> = Vec::new();
@@ -477,14 +521,18 @@ fn count_values<'c>(
     let mut charges = Vec::new();
     source.for_each(ctx, |i, steps| {
         // One series mostly repeats its values.
-        let mut by_value: HashMap<u64, usize> = HashMap::new();
-        for step in steps.present.iter() {
+        let mut by_value: HashMap<String, usize> = HashMap::new();
+        let mut by_float: HashMap<u64, usize> = HashMap::new();
+        let natives = steps.histograms.iter().map(|(step, histogram)| (*step, Some(histogram)));
+        for (step, histogram) in steps.present.iter().map(|step| (step, None)).chain(natives) {
             let value = steps.values[step];
-            let at = match by_value.get(&value.to_bits()) {
+            let text = histogram.map(|histogram| super::native::text(histogram));
+            let known = text.as_ref().map_or_else(|| by_float.get(&value.to_bits()), |text| by_value.get(text));
+            let at = match known {
                 Some(at) => *at,
                 None => {
-                    let text = model::number::format_plain(value);
-                    let labels = LabelsBuilder::from_labels(&source.heads[i].labels).set(label, &text).build();
+                    let written = text.clone().unwrap_or_else(|| model::number::format_plain(value));
+                    let labels = LabelsBuilder::from_labels(&source.heads[i].labels).set(label, &written).build();
                     let key = group_labels(&aggregation, &labels);
                     let at = match by_labels.get(&key) {
                         Some(at) => *at,
@@ -495,7 +543,10 @@ fn count_values<'c>(
                             series.len() - 1
                         }
                     };
-                    by_value.insert(value.to_bits(), at);
+                    match text {
+                        Some(text) => by_value.insert(text, at),
+                        None => by_float.insert(value.to_bits(), at),
+                    };
                     at
                 }
             };

@@ -9,8 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Annotations {
     warnings: BTreeMap<String, Option<usize>>,
     infos: BTreeMap<String, Option<usize>>,
-    /// What it took to make bucket counts rise, and where.
-    forced_monotonic: Option<(usize, Forced)>,
+    /// What it took to make bucket counts rise, and where; by metric name.
+    forced_monotonic: BTreeMap<String, (usize, Forced)>,
+    /// How often start timestamps overlapped, and where; by metric name.
+    start_time_overlaps: BTreeMap<String, (usize, usize)>,
 }
 
 const FORCED_MONOTONIC: &str = "PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
@@ -54,8 +56,76 @@ impl Annotations {
         self.info(format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {}", quote(metric)), span);
     }
 
-    pub fn forced_monotonic(&mut self, span: Span, add: Forced) {
-        let all = match self.forced_monotonic {
+    pub fn mixed_floats_histograms(&mut self, metric: &str, span: Span) {
+        self.warn(format!("encountered a mix of histograms and floats for metric name {}", quote(metric)), span);
+    }
+
+    pub fn mixed_aggregation(&mut self, span: Span) {
+        self.warn("encountered a mix of histograms and floats for aggregation".into(), span);
+    }
+
+    pub fn mixed_classic_native(&mut self, metric: &str, span: Span) {
+        self.warn(with_metric("vector contains a mix of classic and native histograms".into(), metric), span);
+    }
+
+    pub fn not_a_counter(&mut self, metric: &str, span: Span) {
+        self.warn(format!("this native histogram metric is not a counter: {}", quote(metric)), span);
+    }
+
+    pub fn not_a_gauge(&mut self, metric: &str, span: Span) {
+        self.warn(format!("this native histogram metric is not a gauge: {}", quote(metric)), span);
+    }
+
+    pub fn mixed_schemas(&mut self, metric: &str, span: Span) {
+        let what = "vector contains a mix of histograms with exponential and custom buckets schemas for metric name";
+        self.warn(format!("{what} {}", quote(metric)), span);
+    }
+
+    pub fn incompatible_layout(&mut self, op: &str, span: Span) {
+        self.warn(format!("incompatible bucket layout encountered for binary operator {op}"), span);
+    }
+
+    pub fn incompatible_types(&mut self, left: &str, op: &str, right: &str, span: Span) {
+        let op_quoted = quote(op);
+        self.info(format!("incompatible sample types encountered for binary operator {op_quoted}: {left} {op} {right}"), span);
+    }
+
+    pub fn ignored_in_aggregation(&mut self, aggregation: &str, span: Span) {
+        self.info(format!("ignored histogram in {aggregation} aggregation"), span);
+    }
+
+    pub fn ignored_in_range(&mut self, metric: &str, span: Span) {
+        self.info(format!("ignored histograms in a range containing both floats and histograms for metric name {}", quote(metric)), span);
+    }
+
+    pub fn quantile_is_nan(&mut self, metric: &str, span: Span) {
+        self.info(with_metric("input to histogram_quantile has NaN observations, result is NaN".into(), metric), span);
+    }
+
+    pub fn quantile_is_skewed(&mut self, metric: &str, span: Span) {
+        self.info(with_metric("input to histogram_quantile has NaN observations, result is skewed higher".into(), metric), span);
+    }
+
+    pub fn fraction_leaves_out(&mut self, metric: &str, span: Span) {
+        let text = "input to histogram_fraction has NaN observations, which are excluded from all fractions";
+        self.info(with_metric(text.into(), metric), span);
+    }
+
+    pub fn resets_collide(&mut self, during: &str, span: Span) {
+        self.warn(format!("conflicting counter resets during histogram {during}"), span);
+    }
+
+    pub fn bounds_reconciled(&mut self, during: &str, span: Span) {
+        self.info(format!("mismatched custom buckets were reconciled during {during}"), span);
+    }
+
+    pub fn start_time_overlap(&mut self, metric: &str, span: Span) {
+        let found = self.start_time_overlaps.entry(metric.to_owned()).or_default();
+        *found = (span.start, found.1 + 1);
+    }
+
+    pub fn forced_monotonic(&mut self, metric: &str, span: Span, add: Forced) {
+        let all = match self.forced_monotonic.get(metric) {
             None => add,
             Some((_, f)) => Forced {
                 first: f.first.min(add.first),
@@ -66,7 +136,7 @@ impl Annotations {
                 samples: f.samples + add.samples,
             },
         };
-        self.forced_monotonic = Some((span.start, all));
+        self.forced_monotonic.insert(metric.to_owned(), (span.start, all));
     }
 
     fn warn(&mut self, text: String, span: Span) {
@@ -85,8 +155,17 @@ impl Annotations {
         };
         let warnings: BTreeSet<String> = self.warnings.into_iter().map(placed).collect();
         let mut infos: BTreeSet<String> = self.infos.into_iter().map(placed).collect();
-        if let Some((start, f)) = self.forced_monotonic {
-            let text = FORCED_MONOTONIC.to_owned();
+        let mut warnings = warnings;
+        for (metric, (start, count)) in self.start_time_overlaps {
+            let text = format!("PromQL warning: sample has start time that overlaps with previous sample timestamp for metric {}", quote(&metric));
+            let times = if count > 1 { format!(" ({count} occurrences)") } else { String::new() };
+            warnings.insert(match query {
+                None => text,
+                Some(query) => format!("{text}{times} ({})", line_and_column(query, start)),
+            });
+        }
+        for (metric, (start, f)) in self.forced_monotonic {
+            let text = with_metric(FORCED_MONOTONIC.to_owned(), &metric);
             infos.insert(match query {
                 None => text,
                 Some(query) => format!(
@@ -131,6 +210,11 @@ pub(crate) fn format_g(value: f64) -> String {
         }
         _ => model::number::format_plain(value),
     }
+}
+
+/// Go's `%v`: as `%g`, but large numbers wait longer for their exponent.
+pub(crate) fn format_v(value: f64) -> String {
+    if (1e-4..1e21).contains(&value.abs()) { model::number::format_plain(value) } else { format_g(value) }
 }
 
 /// Go's `%.2g`.

@@ -22,6 +22,8 @@ pub struct EngineOptions {
     pub delayed_name_removal: bool,
     /// `promql-experimental-functions`.
     pub experimental_functions: bool,
+    /// `use-start-timestamps`: they tell resets and where counters began.
+    pub use_start_timestamps: bool,
 }
 
 impl Default for EngineOptions {
@@ -34,6 +36,7 @@ impl Default for EngineOptions {
             threads: 0,
             delayed_name_removal: false,
             experimental_functions: false,
+            use_start_timestamps: false,
         }
     }
 }

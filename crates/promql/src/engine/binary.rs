@@ -7,12 +7,15 @@ use super::api::QueryError;
 use super::eval::{Evaluator, nameless};
 use super::source::{Materialised, Source, same_labelset};
 use super::vector::{Grid, Head, Presence, StepSeries, Steps};
-use crate::ast::{BinaryOp, Cardinality, Matching};
+use super::context::Context;
+use crate::ast::{BinaryOp, Cardinality, Matching, Span};
 use crate::plan::Plan;
 use crate::plan::operator::{arithmetic, compare};
+use model::histogram::{Keep, ResetHint};
 use model::labels::METRIC_NAME;
-use model::{Labels, LabelsBuilder};
+use model::{FloatHistogram, Labels, LabelsBuilder};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// An operator between two vectors at all steps.
 pub(crate) fn vectors<'c>(
@@ -22,6 +25,7 @@ pub(crate) fn vectors<'c>(
     right: &'c Plan,
     matching: &'c Matching,
     return_bool: bool,
+    span: Span,
     grid: Grid,
 ) -> Result<Source<'c>, QueryError> {
     let left = evaluator.materialised(left, grid)?;
@@ -29,7 +33,7 @@ pub(crate) fn vectors<'c>(
     let series = if op.is_set() {
         set(op, &left.series, &right.series, matching, grid)
     } else {
-        Operation { evaluator, op, matching, return_bool, grid }.run(&left.series, &right.series)?
+        Operation { evaluator, span, op, matching, return_bool, grid }.run(&left.series, &right.series)?
     };
     drop((left, right));
     let mut result = Materialised::from_series(series, evaluator.ctx)?;
@@ -80,7 +84,7 @@ fn set(op: BinaryOp, left: &[StepSeries], right: &[StepSeries], matching: &Match
     let matches = Matches::new(left, right, matching);
     let any = |series: &[StepSeries], of: &[usize]| {
         let mut present = Presence::none(grid.count);
-        of.iter().for_each(|i| present.union_with(&series[*i].steps.present));
+        of.iter().for_each(|i| present.union_with(&series[*i].steps.occupied()));
         present
     };
     // In series order, left before right.
@@ -91,10 +95,10 @@ fn set(op: BinaryOp, left: &[StepSeries], right: &[StepSeries], matching: &Match
             BinaryOp::Or => {
                 let there = any(left, lefts);
                 for i in lefts {
-                    keep_left[*i] = Some(left[*i].steps.present.clone());
+                    keep_left[*i] = Some(left[*i].steps.occupied());
                 }
                 for i in rights {
-                    let mut present = right[*i].steps.present.clone();
+                    let mut present = right[*i].steps.occupied();
                     present.subtract(&there);
                     keep_right[*i] = Some(present);
                 }
@@ -102,7 +106,7 @@ fn set(op: BinaryOp, left: &[StepSeries], right: &[StepSeries], matching: &Match
             _ => {
                 let there = any(right, rights);
                 for i in lefts {
-                    let mut present = left[*i].steps.present.clone();
+                    let mut present = left[*i].steps.occupied();
                     if op == BinaryOp::And {
                         present.intersect_with(&there)
                     } else {
@@ -119,7 +123,9 @@ fn set(op: BinaryOp, left: &[StepSeries], right: &[StepSeries], matching: &Match
             .zip(keep)
             .filter_map(|(s, present)| {
                 let present = present.filter(|p| !p.is_none())?;
-                Some(StepSeries { head: s.head.clone(), steps: Steps::of(s.steps.values.clone(), present) })
+                let mut kept = s.clone();
+                kept.steps.retain(|step| present.get(step));
+                Some(kept)
             })
             .collect()
     };
@@ -128,8 +134,101 @@ fn set(op: BinaryOp, left: &[StepSeries], right: &[StepSeries], matching: &Match
     out
 }
 
+/// One operand of a pair that has a histogram.
+enum Operand<'a> {
+    Float(f64),
+    Histogram(&'a Arc<FloatHistogram>),
+}
+
+/// What a pair gives.
+enum Outcome {
+    Float(f64),
+    Histogram(Arc<FloatHistogram>),
+    /// A comparison; it keeps the left one if it holds.
+    Holds(bool),
+}
+
+/// An operator on at least one histogram; `None` if that has no result, which is told.
+fn element(ctx: &Context<'_>, op: BinaryOp, left: &Operand<'_>, right: &Operand<'_>, span: Span) -> Option<Outcome> {
+    let changed = |histogram: &Arc<FloatHistogram>, change: &dyn Fn(&mut FloatHistogram)| {
+        let mut histogram = FloatHistogram::clone(histogram);
+        change(&mut histogram);
+        histogram.compact(0);
+        Some(Outcome::Histogram(Arc::new(histogram)))
+    };
+    match (op, left, right) {
+        (BinaryOp::Mul, Operand::Histogram(h), Operand::Float(v)) | (BinaryOp::Mul, Operand::Float(v), Operand::Histogram(h)) => {
+            changed(h, &|h| h.scale(*v))
+        }
+        (BinaryOp::Div, Operand::Histogram(h), Operand::Float(v)) => changed(h, &|h| h.divide(*v)),
+        (BinaryOp::TrimBelow | BinaryOp::TrimAbove, Operand::Histogram(h), Operand::Float(v)) => {
+            let keep = if op == BinaryOp::TrimBelow { Keep::Below } else { Keep::Above };
+            let mut histogram = FloatHistogram::clone(h);
+            histogram.trim(*v, keep);
+            Some(Outcome::Histogram(Arc::new(histogram)))
+        }
+        (BinaryOp::Add | BinaryOp::Sub, Operand::Histogram(a), Operand::Histogram(b)) => {
+            let mut result = FloatHistogram::clone(a);
+            let (reconciled, during) = match op {
+                BinaryOp::Add => (result.add(b), "addition"),
+                _ => (result.subtract(b), "subtraction"),
+            };
+            let Ok(reconciled) = reconciled else {
+                ctx.annotate(|a| a.incompatible_layout(op.as_str(), span));
+                return None;
+            };
+            if reconciled.resets_collide {
+                ctx.annotate(|a| a.resets_collide(during, span));
+                return None;
+            }
+            if reconciled.bounds {
+                ctx.annotate(|a| a.bounds_reconciled(during, span));
+            }
+            if op == BinaryOp::Sub {
+                result.reset_hint = ResetHint::Gauge;
+            }
+            result.compact(0);
+            Some(Outcome::Histogram(Arc::new(result)))
+        }
+        (BinaryOp::Equal | BinaryOp::NotEqual, Operand::Histogram(a), Operand::Histogram(b)) => {
+            Some(Outcome::Holds(a.is_same(b) == (op == BinaryOp::Equal)))
+        }
+        (_, Operand::Float(a), Operand::Float(b)) if !op.is_trim() => Some(match compare(op, *a, *b) {
+            Some(holds) => Outcome::Holds(holds),
+            None => Outcome::Float(arithmetic(op, *a, *b)),
+        }),
+        _ => {
+            let kind = |operand: &Operand<'_>| if matches!(operand, Operand::Float(_)) { "float" } else { "histogram" };
+            ctx.annotate(|a| a.incompatible_types(kind(left), op.as_str(), kind(right), span));
+            None
+        }
+    }
+}
+
+/// An operator between histograms and a number.
+pub(crate) fn histograms_with_numbers(
+    ctx: &Context<'_>,
+    op: BinaryOp,
+    histograms: Vec<(usize, Arc<FloatHistogram>)>,
+    numbers: &[f64],
+    scalar_left: bool,
+    span: Span,
+) -> Vec<(usize, Arc<FloatHistogram>)> {
+    let result = |(step, histogram): (usize, Arc<FloatHistogram>)| {
+        let (number, histogram) = (Operand::Float(numbers[step]), Operand::Histogram(&histogram));
+        let outcome =
+            if scalar_left { element(ctx, op, &number, &histogram, span) } else { element(ctx, op, &histogram, &number, span) };
+        match outcome? {
+            Outcome::Histogram(result) => Some((step, result)),
+            Outcome::Float(_) | Outcome::Holds(_) => None,
+        }
+    };
+    histograms.into_iter().filter_map(result).collect()
+}
+
 struct Operation<'c> {
     evaluator: Evaluator<'c>,
+    span: Span,
     op: BinaryOp,
     matching: &'c Matching,
     return_bool: bool,
@@ -153,7 +252,11 @@ impl Operation<'_> {
         let matches = Matches::new(left, right, self.matching);
         // Steps with an empty side fail nobody.
         let mut both = any_present(left, self.grid);
-        both.intersect_with(&any_present(right, self.grid));
+        if self.matching.fill_left.is_none() && self.matching.fill_right.is_none() {
+            both.intersect_with(&any_present(right, self.grid));
+        } else {
+            both.union_with(&any_present(right, self.grid));
+        }
         let mut failure = Failure(None);
         let mut out = Outputs { series: Vec::new(), by_labels: HashMap::new(), delayed_instant: self.delayed_instant() };
         for (lefts, rights) in &matches.groups {
@@ -179,10 +282,10 @@ impl Operation<'_> {
         }
         let mut seen = Presence::none(self.grid.count);
         for (nth, i) in at.iter().enumerate() {
-            let present = one[*i].steps.present.and(both);
+            let present = one[*i].steps.occupied().and(both);
             if let Some(step) = seen.and(&present).first() {
                 failure.note((step, 0, *i), || {
-                    let previous = at[..nth].iter().rev().find(|p| one[**p].steps.present.get(step)).unwrap_or(i);
+                    let previous = at[..nth].iter().rev().find(|p| one[**p].steps.occupied().get(step)).unwrap_or(i);
                     let (a, b) = (one[*i].head.labels.to_string(), one[*previous].head.labels.to_string());
                     let (a, b) = if a > b { (b, a) } else { (a, b) };
                     let group = self.match_labels(&one[*i].head.labels);
@@ -196,7 +299,7 @@ impl Operation<'_> {
         }
     }
 
-    /// All pairs of one match group.
+    /// All pairs of one match group, and those with a value filled in for what is missing.
     #[expect(clippy::too_many_arguments, reason = "two sides, where they are, and two results")]
     fn pairs(
         &self,
@@ -208,42 +311,44 @@ impl Operation<'_> {
         failure: &mut Failure,
         out: &mut Outputs,
     ) -> Result<(), QueryError> {
-        let one_to_one = self.matching.cardinality == Cardinality::OneToOne;
-        let mut matched = Presence::none(self.grid.count);
-        let mut matched_labels: HashMap<Labels, Presence> = HashMap::new();
+        let mut pairs = Pairs { operation: self, swapped, matched: Presence::none(self.grid.count), matched_labels: HashMap::new(), failure, out };
+        let there = |series: &[StepSeries], at: &[usize]| {
+            let mut there = Presence::none(self.grid.count);
+            at.iter().for_each(|i| there.union_with(&series[*i].steps.occupied()));
+            there
+        };
+        let filled = |value: f64, series: &StepSeries, missing: &Presence| StepSeries {
+            head: Head { labels: self.match_labels(&series.head.labels), drop_name: false },
+            steps: Steps::of(vec![value; self.grid.count], missing.clone()),
+        };
+        // As in Prometheus, the right value is for the one side, whichever side that is written on.
+        let one_there = self.matching.fill_right.map(|value| (value, there(one, one_at)));
         for m in many_at {
+            let occupied = many[*m].steps.occupied();
             for o in one_at {
-                let (m_series, o_series) = (&many[*m], &one[*o]);
-                let present = m_series.steps.present.and(&o_series.steps.present);
-                if present.is_none() {
-                    continue;
-                }
-                let labels = self.result_labels(&m_series.head.labels, &o_series.head.labels);
-                if one_to_one {
-                    if let Some(step) = matched.and(&present).first() {
-                        failure.note((step, 1, *m), || {
-                            "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)".into()
-                        });
-                    }
-                    matched.union_with(&present);
-                } else {
-                    let seen = matched_labels.entry(labels.clone()).or_insert_with(|| Presence::none(self.grid.count));
-                    if let Some(step) = seen.and(&present).first() {
-                        failure.note((step, 1, *m), || "multiple matches for labels: grouping labels must ensure unique matches".into());
-                    }
-                    seen.union_with(&present);
-                }
-                let (a, b) = if swapped { (o_series, m_series) } else { (m_series, o_series) };
-                let steps = self.compute(&a.steps, &b.steps, present);
-                if !steps.present.is_none() && failure.0.is_none() {
-                    out.add(Head { labels, drop_name: self.return_bool && self.evaluator.ctx.options.delayed_name_removal }, steps)?;
-                }
+                pairs.add(*m, &many[*m], &one[*o], occupied.and(&one[*o].steps.occupied()))?;
+            }
+            if let Some((value, there)) = &one_there {
+                let mut missing = occupied;
+                missing.subtract(there);
+                pairs.add(*m, &many[*m], &filled(*value, &many[*m], &missing), missing)?;
+            }
+        }
+        if let Some(value) = self.matching.fill_left {
+            let there = there(many, many_at);
+            for o in one_at {
+                let mut missing = one[*o].steps.occupied();
+                missing.subtract(&there);
+                pairs.add(*o, &filled(value, &one[*o], &missing), &one[*o], missing)?;
             }
         }
         Ok(())
     }
 
     fn compute(&self, a: &Steps, b: &Steps, mut present: Presence) -> Steps {
+        if !a.histograms.is_empty() || !b.histograms.is_empty() || self.op.is_trim() {
+            return self.compute_mixed(a, b, &present);
+        }
         let mut values = vec![0.0; self.grid.count];
         if !self.op.is_comparison() {
             if present.is_all() {
@@ -268,6 +373,27 @@ impl Operation<'_> {
         Steps::of(values, present)
     }
 
+    fn compute_mixed(&self, a: &Steps, b: &Steps, present: &Presence) -> Steps {
+        let mut out = Steps::absent(self.grid.count);
+        let (mut rest_a, mut rest_b) = (a.histograms.iter().peekable(), b.histograms.iter().peekable());
+        for step in present.iter() {
+            while rest_a.next_if(|(at, _)| *at < step).is_some() {}
+            while rest_b.next_if(|(at, _)| *at < step).is_some() {}
+            let left = rest_a.next_if(|(at, _)| *at == step).map_or(Operand::Float(a.values[step]), |(_, h)| Operand::Histogram(h));
+            let right = rest_b.next_if(|(at, _)| *at == step).map_or(Operand::Float(b.values[step]), |(_, h)| Operand::Histogram(h));
+            match (element(self.evaluator.ctx, self.op, &left, &right, self.span), left) {
+                (None, _) => {}
+                (Some(Outcome::Float(value)), _) => out.put(step, value),
+                (Some(Outcome::Histogram(histogram)), _) => out.put_histogram(step, histogram),
+                (Some(Outcome::Holds(holds)), _) if self.return_bool => out.put(step, f64::from(u8::from(holds))),
+                (Some(Outcome::Holds(false)), _) => {}
+                (Some(Outcome::Holds(true)), Operand::Float(value)) => out.put(step, value),
+                (Some(Outcome::Holds(true)), Operand::Histogram(histogram)) => out.put_histogram(step, Arc::clone(histogram)),
+            }
+        }
+        out
+    }
+
     /// The result's labels from those of the many and the one side.
     fn result_labels(&self, many: &Labels, one: &Labels) -> Labels {
         let matching = self.matching;
@@ -286,6 +412,49 @@ impl Operation<'_> {
 
     fn match_labels(&self, labels: &Labels) -> Labels {
         signature(labels, self.matching)
+    }
+}
+
+/// The pairs of one match group.
+struct Pairs<'a, 'c> {
+    operation: &'a Operation<'c>,
+    swapped: bool,
+    matched: Presence,
+    matched_labels: HashMap<Labels, Presence>,
+    failure: &'a mut Failure,
+    out: &'a mut Outputs,
+}
+
+impl Pairs<'_, '_> {
+    /// One pair at the steps where it meets; `at` is the series that Prometheus has in hand.
+    fn add(&mut self, at: usize, many: &StepSeries, one: &StepSeries, present: Presence) -> Result<(), QueryError> {
+        if present.is_none() {
+            return Ok(());
+        }
+        let operation = self.operation;
+        let labels = operation.result_labels(&many.head.labels, &one.head.labels);
+        if operation.matching.cardinality == Cardinality::OneToOne {
+            if let Some(step) = self.matched.and(&present).first() {
+                self.failure.note((step, 1, at), || {
+                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)".into()
+                });
+            }
+            self.matched.union_with(&present);
+        } else {
+            let steps = operation.grid.count;
+            let seen = self.matched_labels.entry(labels.clone()).or_insert_with(|| Presence::none(steps));
+            if let Some(step) = seen.and(&present).first() {
+                self.failure.note((step, 1, at), || "multiple matches for labels: grouping labels must ensure unique matches".into());
+            }
+            seen.union_with(&present);
+        }
+        let (a, b) = if self.swapped { (one, many) } else { (many, one) };
+        let steps = operation.compute(&a.steps, &b.steps, present);
+        if !steps.is_none() && self.failure.0.is_none() {
+            let drop_name = operation.return_bool && operation.evaluator.ctx.options.delayed_name_removal;
+            self.out.add(Head { labels, drop_name }, steps)?;
+        }
+        Ok(())
     }
 }
 
@@ -309,10 +478,12 @@ impl Outputs {
             }
             Some(at) => {
                 let target = &mut self.series[*at].steps;
-                if !target.present.and(&steps.present).is_none() {
+                if !target.occupied().and(&steps.occupied()).is_none() {
                     return Err(same_labelset());
                 }
                 steps.present.iter().for_each(|step| target.put(step, steps.values[step]));
+                target.histograms.extend(steps.histograms);
+                target.histograms.sort_by_key(|(step, _)| *step);
             }
         }
         Ok(())
@@ -321,6 +492,6 @@ impl Outputs {
 
 fn any_present(series: &[StepSeries], grid: Grid) -> Presence {
     let mut present = Presence::none(grid.count);
-    series.iter().for_each(|s| present.union_with(&s.steps.present));
+    series.iter().for_each(|s| present.union_with(&s.steps.occupied()));
     present
 }

@@ -6,13 +6,15 @@ use super::binary;
 use super::context::{Context, left_open, storage_error};
 use super::date::Civil;
 use super::histogram;
+use super::mixed::{self, Mixed};
+use super::native;
 use super::relabel;
 use super::source::{Materialised, Scratch, Source, same_labelset};
 use super::vector::{Grid, Head, Presence, StepSeries, Steps};
 use super::window::Windowed;
 use crate::ast::{BinaryOp, Span};
 use crate::plan::operator::{Calendar, Elementwise, WindowFunction, arithmetic, compare, go_max, go_min, scalar_binary};
-use crate::plan::{HistogramNumber, Kind, Plan, Selector, When, WindowSource, Windows};
+use crate::plan::{HistogramNumber, Kind, Plan, Selector, WindowSource, Windows};
 use model::value::{NORMAL_NAN, is_stale};
 use model::{FloatHistogram, Labels, LabelsBuilder, MatchOp, Matcher, Timestamp};
 use std::sync::Arc;
@@ -128,12 +130,12 @@ impl<'c> Evaluator<'c> {
                 });
                 self.dropping_names(source)
             }
-            Kind::Window { function, windows, parameter } => self.window(*function, windows, parameter.as_deref(), grid),
+            Kind::Window { function, windows, parameters } => self.window(*function, windows, parameters, grid),
             Kind::AbsentOverTime { windows } => self.absent_over_time(windows, grid),
             Kind::Absent { input, matchers } => self.absent(input, matchers.as_deref(), grid),
             Kind::Elementwise { function, input, parameters } => self.elementwise(*function, input, parameters, grid),
             Kind::Negate(input) => {
-                let source = self.vector(input, grid)?.map(|steps| steps.map(|v| -v));
+                let source = self.vector(input, grid)?.map(negate);
                 self.dropping_names(source)
             }
             Kind::Calendar(field) => {
@@ -160,6 +162,8 @@ impl<'c> Evaluator<'c> {
                             HistogramNumber::Count => histogram.count,
                             HistogramNumber::Sum => histogram.sum,
                             HistogramNumber::Average => histogram.sum / histogram.count,
+                            HistogramNumber::Stdvar => native::variance(&histogram),
+                            HistogramNumber::Stddev => native::variance(&histogram).sqrt(),
                         };
                         steps.put(step, value);
                     }
@@ -167,14 +171,18 @@ impl<'c> Evaluator<'c> {
                 self.dropping_names(source)
             }
             Kind::HistogramQuantile { quantile, input } => histogram::quantile(self, quantile, input, grid),
-            Kind::Aggregate { aggregate, input, parameter } => aggregate::aggregate(self, aggregate, input, parameter.as_deref(), grid),
+            Kind::HistogramQuantiles { input, label, quantiles } => histogram::quantiles(self, input, label, quantiles, grid),
+            Kind::HistogramFraction { lower, upper, input } => histogram::fraction(self, lower, upper, input, grid),
+            Kind::Aggregate { aggregate, input, parameter } => {
+                aggregate::aggregate(self, aggregate, input, parameter.as_deref(), plan.span, grid)
+            }
             Kind::VectorScalar { op, vector, scalar, scalar_left, return_bool } => {
                 let numbers = self.scalar(scalar, grid)?;
                 let source = self.vector(vector, grid)?;
-                self.vector_scalar(*op, source, numbers, *scalar_left, *return_bool)
+                self.vector_scalar(*op, source, numbers, *scalar_left, *return_bool, plan.span)
             }
             Kind::VectorBinary { op, left, right, matching, return_bool } => {
-                binary::vectors(self, *op, left, right, matching, *return_bool, grid)
+                binary::vectors(self, *op, left, right, matching, *return_bool, plan.span, grid)
             }
             other => unreachable!("the parser lets no {other:?} stand for a vector"),
         }
@@ -234,7 +242,10 @@ impl<'c> Evaluator<'c> {
                 let newest = histograms.checked_sub(1).map(|last| &column.histograms[last]);
                 match newest.filter(|(index, _)| *index as usize == next - 1) {
                     _ if pick == Pick::Time => out.put(step, time as f64 / 1000.0),
-                    Some((_, histogram)) => out.put_histogram(step, histogram.clone()),
+                    Some((_, histogram)) => {
+                        found += mixed::size(histogram) - 1;
+                        out.put_histogram(step, histogram.clone());
+                    }
                     None => out.put(step, value),
                 }
                 found += 1;
@@ -298,11 +309,11 @@ impl<'c> Evaluator<'c> {
         self,
         function: WindowFunction,
         windows: &'c Windows,
-        parameter: Option<&'c Plan>,
+        parameters: &'c [Plan],
         grid: Grid,
     ) -> Result<Source<'c>, QueryError> {
         let (ctx, weight) = (self.ctx, self.weight);
-        let numbers = parameter.map(|p| self.scalar(p, grid)).transpose()?;
+        let numbers = parameters.iter().map(|p| self.scalar(p, grid)).collect::<Result<Vec<_>, _>>()?;
         let Columns { heads, fill } = self.columns(windows, grid)?;
         let counter = matches!(function, WindowFunction::Rate | WindowFunction::Increase);
         // Prometheus has forgotten where a subquery stood when it judges the name.
@@ -311,26 +322,36 @@ impl<'c> Evaluator<'c> {
             WindowSource::Subquery(..) => Span::default(),
         };
         let suspects: Vec<Option<String>> = heads.iter().map(|h| suspect_counter(h.labels.metric_name()).filter(|_| counter)).collect();
-        let quantile_span = parameter.map(|p| p.span).filter(|_| function == WindowFunction::Quantile);
+        let quantile_span = parameters.first().map(|p| p.span).filter(|_| function == WindowFunction::Quantile);
+        // Prometheus points at the first argument, whatever it is.
+        let mixed_span = quantile_span.unwrap_or(span);
+        let names = metric_names(&heads);
         let (when, range) = (windows.when, windows.range);
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
             let mut column = std::mem::take(&mut scratch.column);
             fill(i, scratch, &mut column)?;
-            if !matches!(function, WindowFunction::Count | WindowFunction::Present | WindowFunction::Last) {
-                drop_histograms(&mut column);
+            if function == WindowFunction::DoubleExponentialSmoothing && !column.is_empty() {
+                check_smoothing(&numbers)?;
             }
-            let mut looked_at = 0;
-            let windowed = Windowed { times: &column.times, values: &column.values, grid, when, range };
-            let mut out = windowed.apply(function, numbers.as_deref(), &mut looked_at);
-            if function == WindowFunction::Last && !column.histograms.is_empty() {
-                last_histograms(&column, grid, when, &mut out);
-            }
+            let (mut looked_at, mut overlaps) = (0, 0);
+            let starts = ctx.options.use_start_timestamps;
+            let out = if column.histograms.is_empty() {
+                let starts: &[i64] = if starts { &column.starts } else { &[] };
+                let windowed = Windowed { times: &column.times, values: &column.values, starts, grid, when, range };
+                windowed.apply(function, &numbers, &mut looked_at, &mut overlaps)
+            } else {
+                let mixed = Mixed { ctx, column: &column, grid, when, range, name: &names[i], span: mixed_span, starts };
+                mixed.apply(function, &numbers, &mut looked_at)
+            };
             scratch.column = column;
+            for _ in 0..overlaps {
+                ctx.annotate(|a| a.start_time_overlap(&names[i], span));
+            }
             ctx.count_queryable(looked_at * weight);
             if let (Some(name), false) = (&suspects[i], out.present.is_none()) {
                 ctx.annotate(|a| a.possible_non_counter(name, span));
             }
-            if let (Some(span), Some(numbers)) = (quantile_span, &numbers) {
+            if let (Some(span), Some(numbers)) = (quantile_span, numbers.first()) {
                 for step in out.present.iter().filter(|s| !(0.0..=1.0).contains(&numbers[*s])) {
                     ctx.annotate(|a| a.invalid_quantile(numbers[step], span));
                 }
@@ -338,7 +359,7 @@ impl<'c> Evaluator<'c> {
             Ok(out)
         });
         let source = Source { heads, steps: grid.count, compute };
-        if function == WindowFunction::Last {
+        if matches!(function, WindowFunction::Last | WindowFunction::First) {
             return Ok(source);
         }
         let source = self.without_names(source);
@@ -404,8 +425,8 @@ impl<'c> Evaluator<'c> {
             let mut column = std::mem::take(&mut scratch.column);
             fill(i, scratch, &mut column)?;
             let mut looked_at = 0;
-            let windowed = Windowed { times: &column.times, values: &column.values, grid, when, range };
-            let out = windowed.apply(WindowFunction::Present, None, &mut looked_at);
+            let windowed = Windowed { times: &column.times, values: &column.values, starts: &[], grid, when, range };
+            let out = windowed.apply(WindowFunction::Present, &[], &mut looked_at, &mut 0);
             scratch.column = column;
             ctx.count_queryable(looked_at * weight);
             Ok(out)
@@ -457,8 +478,20 @@ impl<'c> Evaluator<'c> {
         numbers: Vec<f64>,
         scalar_left: bool,
         return_bool: bool,
+        span: Span,
     ) -> Result<Source<'c>, QueryError> {
+        let ctx = self.ctx;
         let source = source.map(move |steps| {
+            let histograms = std::mem::take(&mut steps.histograms);
+            if !histograms.is_empty() {
+                steps.histograms = binary::histograms_with_numbers(ctx, op, histograms, &numbers, scalar_left, span);
+            }
+            if matches!(op, BinaryOp::TrimBelow | BinaryOp::TrimAbove) && !steps.present.is_none() {
+                ctx.annotate(|a| a.incompatible_types("float", op.as_str(), "float", span));
+                steps.present = Presence::none(steps.values.len());
+                return;
+            }
+            let kept = std::mem::take(&mut steps.histograms);
             steps.filter_map(|step, v| {
                 let (a, b) = if scalar_left { (numbers[step], v) } else { (v, numbers[step]) };
                 match compare(op, a, b) {
@@ -469,6 +502,7 @@ impl<'c> Evaluator<'c> {
                     Some(false) => None,
                 }
             });
+            steps.histograms = kept;
         });
         if op.is_comparison() && !return_bool { Ok(source) } else { self.dropping_names(source) }
     }
@@ -521,7 +555,8 @@ impl<'c> Evaluator<'c> {
         for (i, head) in heads.into_iter().enumerate() {
             self.ctx.check()?;
             fill(i, &mut scratch, &mut column)?;
-            self.ctx.count_queryable(column.len() as u64 * self.weight);
+            let sizes: u64 = column.histograms.iter().map(|(_, h)| mixed::size(h) - 1).sum();
+            self.ctx.count_queryable((column.len() as u64 + sizes) * self.weight);
             if !column.is_empty() {
                 let histograms = column.histograms.iter().map(|(at, h)| (column.times[*at as usize], h.clone())).collect();
                 drop_histograms(&mut column);
@@ -541,7 +576,7 @@ fn drop_stale(column: &mut Column) {
 }
 
 /// Leaves out histograms.
-fn drop_histograms(column: &mut Column) {
+pub(crate) fn drop_histograms(column: &mut Column) {
     if !column.histograms.is_empty() {
         retain(column, |_, is_histogram| !is_histogram);
     }
@@ -570,15 +605,34 @@ fn retain(column: &mut Column, keep: impl Fn(f64, bool) -> bool) {
     column.starts.truncate(kept);
 }
 
-/// Puts the histogram itself where the last sample of a window is one, and not its sum.
-fn last_histograms(column: &Column, grid: Grid, when: When, out: &mut Steps) {
-    for step in out.present.clone().iter() {
-        let last = column.times.partition_point(|time| *time <= when.time(grid.time(step))).wrapping_sub(1);
-        if let Ok(at) = column.histograms.binary_search_by_key(&last, |(index, _)| *index as usize) {
-            out.present.unset(step);
-            out.put_histogram(step, column.histograms[at].1.clone());
+fn negate(steps: &mut Steps) {
+    let mut histograms = std::mem::take(&mut steps.histograms);
+    steps.map(|v| -v);
+    for (_, histogram) in &mut histograms {
+        Arc::make_mut(histogram).scale(-1.0);
+    }
+    steps.histograms = histograms;
+}
+
+/// Both factors have to lie between 0 and 1.
+fn check_smoothing(numbers: &[Vec<f64>]) -> Result<(), QueryError> {
+    for (factors, (name, short)) in numbers.iter().zip([("smoothing", "sf"), ("trend", "tf")]) {
+        if let Some(factor) = factors.iter().find(|factor| **factor <= 0.0 || **factor >= 1.0) {
+            return Err(QueryError::Execution(format!("invalid {name} factor. Expected: 0 < {short} < 1, got: {factor:.6}")));
         }
     }
+    Ok(())
+}
+
+/// The metric names, each held once if they come in runs.
+fn metric_names(heads: &[Head]) -> Vec<Arc<str>> {
+    let mut names: Vec<Arc<str>> = Vec::with_capacity(heads.len());
+    for head in heads {
+        let name = head.labels.metric_name();
+        let known = names.last().filter(|last| ***last == *name).cloned();
+        names.push(known.unwrap_or_else(|| Arc::from(name)));
+    }
+    names
 }
 
 /// Without the name and what describes it.

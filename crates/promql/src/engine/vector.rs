@@ -192,6 +192,14 @@ impl Steps {
         self.present.get(step).then(|| self.values[step])
     }
 
+    /// Keeps the steps for which `keep` holds.
+    pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        self.histograms.retain(|(step, _)| keep(*step));
+        for step in self.present.clone().iter().filter(|step| !keep(*step)) {
+            self.present.unset(step);
+        }
+    }
+
     /// Replaces each value that is there; histograms go.
     pub fn map(&mut self, f: impl Fn(f64) -> f64) {
         self.histograms.clear();

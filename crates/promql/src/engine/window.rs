@@ -15,6 +15,8 @@ use std::collections::VecDeque;
 pub(crate) struct Windowed<'c> {
     pub times: &'c [i64],
     pub values: &'c [f64],
+    /// Start timestamps, if they are to be looked at and there are any.
+    pub starts: &'c [i64],
     pub grid: Grid,
     pub when: When,
     pub range: i64,
@@ -30,8 +32,9 @@ struct Window {
 }
 
 impl Windowed<'_> {
-    /// The function at all steps; counts the samples looked at.
-    pub fn apply(&self, function: WindowFunction, parameter: Option<&[f64]>, looked_at: &mut u64) -> Steps {
+    /// The function at all steps; counts the samples looked at, and the windows in which start timestamps overlap.
+    pub fn apply(&self, function: WindowFunction, parameters: &[Vec<f64>], looked_at: &mut u64, overlaps: &mut u64) -> Steps {
+        let parameter = parameters.first();
         let mut out = Steps::absent(self.grid.count);
         if self.times.is_empty() {
             return out;
@@ -39,7 +42,7 @@ impl Windowed<'_> {
         use WindowFunction as F;
         let count = |looked: &mut u64, w: Window| *looked += (w.end - w.begin) as u64;
         match function {
-            F::Rate | F::Increase | F::Delta => self.extrapolated(function, &mut out, looked_at),
+            F::Rate | F::Increase | F::Delta => self.extrapolated(function, &mut out, looked_at, overlaps),
             F::Irate | F::Idelta => self.each(|w| {
                 count(looked_at, w);
                 if let Some(v) = self.instant_value(w, function == F::Irate) {
@@ -53,9 +56,29 @@ impl Windowed<'_> {
                 count(looked_at, w);
                 out.put(w.step, (w.end - w.begin) as f64);
             }),
-            F::Last => self.each(|w| {
+            F::Last | F::First => self.each(|w| {
                 count(looked_at, w);
-                out.put(w.step, self.values[w.end - 1]);
+                out.put(w.step, self.values[if function == F::Last { w.end - 1 } else { w.begin }]);
+            }),
+            F::TsOfFirst | F::TsOfLast => self.each(|w| {
+                count(looked_at, w);
+                out.put(w.step, self.times[if function == F::TsOfLast { w.end - 1 } else { w.begin }] as f64 / 1000.0);
+            }),
+            F::TsOfMin | F::TsOfMax => self.each(|w| {
+                count(looked_at, w);
+                let beats = |new: f64, old: f64| if function == F::TsOfMax { new >= old } else { new <= old };
+                let better = |best: usize, at: usize| if beats(self.values[at], self.values[best]) || self.values[best].is_nan() { at } else { best };
+                out.put(w.step, self.times[(w.begin..w.end).fold(w.begin, better)] as f64 / 1000.0);
+            }),
+            F::Mad => self.each(|w| {
+                count(looked_at, w);
+                out.put(w.step, median_deviation(&self.values[w.begin..w.end]));
+            }),
+            F::DoubleExponentialSmoothing => self.each(|w| {
+                count(looked_at, w);
+                if let (true, [smoothing, trend]) = (w.end - w.begin > 1, parameters) {
+                    out.put(w.step, smoothed(&self.values[w.begin..w.end], smoothing[w.step], trend[w.step]));
+                }
             }),
             F::Present => self.each(|w| {
                 count(looked_at, w);
@@ -114,10 +137,13 @@ impl Windowed<'_> {
 
     /// `rate`, `increase`, `delta`: what the counter gained between the window's first and last
     /// sample, extrapolated to its borders.
-    fn extrapolated(&self, function: WindowFunction, out: &mut Steps, looked_at: &mut u64) {
+    fn extrapolated(&self, function: WindowFunction, out: &mut Steps, looked_at: &mut u64, overlaps: &mut u64) {
         let counter = function != WindowFunction::Delta;
         // (index of the sample after the reset, value before it), walked along with the window.
-        let resets: Vec<(usize, f64)> = if counter {
+        let resets: Vec<(usize, f64)> = if counter && !self.starts.is_empty() {
+            let is_reset = |i: &usize| self.values[*i] < self.values[i - 1] || is_start_reset(self.times, self.starts, *i);
+            (1..self.values.len()).filter(is_reset).map(|i| (i, self.values[i - 1])).collect()
+        } else if counter {
             (1..self.values.len()).filter(|i| self.values[*i] < self.values[i - 1]).map(|i| (i, self.values[i - 1])).collect()
         } else {
             Vec::new()
@@ -127,8 +153,13 @@ impl Windowed<'_> {
         self.each(|w| {
             *looked_at += (w.end - w.begin) as u64;
             let intervals = w.end - w.begin - 1;
-            if intervals == 0 {
+            let started = if counter { self.started_within(w) } else { None };
+            if intervals == 0 && started.is_none() {
                 return;
+            }
+            if counter && !self.starts.is_empty() {
+                let overlap = (w.begin + 1..w.end).any(|at| starts_overlap(self.times, self.starts, at));
+                *overlaps += u64::from(overlap);
             }
             let first_value = self.values[w.begin];
             let mut gain = self.values[w.end - 1] - first_value;
@@ -144,13 +175,18 @@ impl Windowed<'_> {
             let (first, last) = (self.times[w.begin], self.times[w.end - 1]);
             let mut to_start = first.saturating_sub(w.at.saturating_sub(self.range)) as f64 / 1000.0;
             let mut to_end = w.at.saturating_sub(last) as f64 / 1000.0;
-            let sampled = (last - first) as f64 / 1000.0;
-            let spacing = sampled / intervals as f64;
+            let mut sampled = (last - first) as f64 / 1000.0;
+            let spacing = if intervals == 0 { 0.0 } else { sampled / intervals as f64 };
             let threshold = spacing * 1.1;
             if to_start >= threshold {
                 to_start = spacing / 2.0;
             }
-            if counter {
+            if let Some(start) = started {
+                // It began at zero then, and there is nothing to extrapolate.
+                to_start = 0.0;
+                sampled = (last - start) as f64 / 1000.0;
+                gain += first_value;
+            } else if counter {
                 // A counter was never below zero: don't extrapolate to before it was zero.
                 let mut to_zero = to_start;
                 if gain > 0.0 && first_value >= 0.0 {
@@ -174,13 +210,20 @@ impl Windowed<'_> {
         });
     }
 
+    /// When the counter began, if that was in the window and before its first sample.
+    fn started_within(&self, w: Window) -> Option<i64> {
+        let start = *self.starts.get(w.begin)?;
+        (start != 0 && start > w.at.saturating_sub(self.range) && start < self.times[w.begin]).then_some(start)
+    }
+
     fn instant_value(&self, w: Window, rate: bool) -> Option<f64> {
         if w.end - w.begin < 2 {
             return None;
         }
         let (previous, last) = (self.values[w.end - 2], self.values[w.end - 1]);
         // After a reset a counter has gained what it shows.
-        let gain = if rate && last < previous { last } else { last - previous };
+        let reset = last < previous || (!self.starts.is_empty() && is_start_reset(self.times, self.starts, w.end - 1));
+        let gain = if rate && reset { last } else { last - previous };
         let interval = self.times[w.end - 1] - self.times[w.end - 2];
         Some(if rate { gain / (interval as f64 / 1000.0) } else { gain })
     }
@@ -235,6 +278,7 @@ impl Windowed<'_> {
             if i > 0 {
                 let previous = self.values[i - 1];
                 let counts = if changes { *value != previous && !(value.is_nan() && previous.is_nan()) } else { *value < previous };
+                let counts = counts || (!changes && !self.starts.is_empty() && is_start_reset(self.times, self.starts, i));
                 total += u64::from(counts);
             }
             prefix.push(total);
@@ -246,8 +290,48 @@ impl Windowed<'_> {
     }
 }
 
+/// Does its start timestamp say that a sample is the first after a reset? One that points at the predecessor does if
+/// that one's is known, as in a series of deltas.
+pub(crate) fn is_start_reset(times: &[i64], starts: &[i64], at: usize) -> bool {
+    let (start, before) = (starts[at], times[at - 1]);
+    if start == 0 || start >= times[at] || start < before {
+        return false;
+    }
+    start > before || (starts[at - 1] < before && starts[at - 1] != 0)
+}
+
+/// Does a sample claim to have begun before its predecessor, but not when that one did?
+pub(crate) fn starts_overlap(times: &[i64], starts: &[i64], at: usize) -> bool {
+    starts[at] != 0 && starts[at] < times[at - 1] && starts[at] != starts[at - 1]
+}
+
+/// The median of the distances from the median.
+fn median_deviation(values: &[f64]) -> f64 {
+    if values.iter().any(|value| value.is_nan()) {
+        return model::value::NORMAL_NAN;
+    }
+    let mut values = values.to_vec();
+    let median = quantile(0.5, &mut values);
+    values.iter_mut().for_each(|value| *value = (*value - median).abs());
+    quantile(0.5, &mut values)
+}
+
+/// Double exponential smoothing of at least two values.
+fn smoothed(values: &[f64], smoothing: f64, trend: f64) -> f64 {
+    let (mut before, mut now, mut slope) = (0.0, values[0], values[1] - values[0]);
+    for (at, value) in values.iter().enumerate().skip(1) {
+        let scaled = smoothing * value;
+        if at > 1 {
+            slope = trend * (now - before) + (1.0 - trend) * slope;
+        }
+        let rest = (1.0 - smoothing) * (now + slope);
+        (before, now) = (now, scaled + rest);
+    }
+    now
+}
+
 /// Go's `Duration.Seconds`: whole seconds and the rest apart.
-fn seconds_of_range(range: i64) -> f64 {
+pub(crate) fn seconds_of_range(range: i64) -> f64 {
     (range / 1000) as f64 + ((range % 1000) * 1_000_000) as f64 / 1e9
 }
 

@@ -321,7 +321,7 @@ impl<'a> Lexer<'a> {
             Some('=') => self.binary(if less { BinaryOp::LessOrEqual } else { BinaryOp::GreaterOrEqual }),
             Some('/') => {
                 self.advance();
-                Kind::Trim
+                Kind::Binary(if less { BinaryOp::TrimBelow } else { BinaryOp::TrimAbove })
             }
             Some(_) | None => Kind::Binary(if less { BinaryOp::Less } else { BinaryOp::Greater }),
         }

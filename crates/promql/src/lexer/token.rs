@@ -27,8 +27,6 @@ pub enum Kind {
     /// `!~`
     NotEqualRegex,
     At,
-    /// `</` or `>/`
-    Trim,
     Binary(BinaryOp),
     Aggregate(AggregateOp),
     Keyword(Keyword),
@@ -103,7 +101,7 @@ impl Token<'_> {
             Kind::Number => format!("number {}", self.quoted()),
             Kind::Duration => format!("duration {}", self.quoted()),
             Kind::String => format!("string {}", self.quoted()),
-            Kind::Binary(_) | Kind::EqualRegex | Kind::NotEqualRegex | Kind::At | Kind::Trim => format!("<op:{}>", self.text),
+            Kind::Binary(_) | Kind::EqualRegex | Kind::NotEqualRegex | Kind::At => format!("<op:{}>", self.text),
             Kind::Aggregate(_) => format!("<aggr:{}>", self.text),
             Kind::Keyword(keyword) if !keyword.is_preprocessor() => format!("<{}>", self.text),
             Kind::LeftParen

@@ -121,6 +121,7 @@ impl Checker<'_> {
             return self.fail(self.operator_span(binary), "comparisons between scalars must use BOOL modifier");
         }
         let mut matching = binary.matching.take().unwrap_or_default();
+        let filled = matching.fill_left.is_some() || matching.fill_right.is_some();
         if op.is_set() && matching.cardinality == Cardinality::OneToOne {
             matching.cardinality = Cardinality::ManyToMany;
         }
@@ -137,6 +138,9 @@ impl Checker<'_> {
             if !matching.labels.is_empty() {
                 return self.fail(binary.span, "vector matching only allowed between instant vectors");
             }
+            if filled {
+                return self.fail(binary.span, "filling in missing series only allowed between instant vectors");
+            }
             if op.is_set() {
                 let message = format!("set operator \"{}\" not allowed in binary scalar expression", op.as_str());
                 return self.fail(binary.span, message);
@@ -145,6 +149,9 @@ impl Checker<'_> {
         }
         if op.is_set() && matching.cardinality != Cardinality::ManyToMany {
             return self.fail(binary.span, format!("no grouping allowed for \"{}\" operation", op.as_str()));
+        }
+        if op.is_set() && filled {
+            return self.fail(binary.span, "filling in missing series not allowed for set operators");
         }
         binary.matching = Some(matching);
         Ok(())

@@ -35,7 +35,9 @@ impl Precedence {
             | BinaryOp::Greater
             | BinaryOp::Less
             | BinaryOp::GreaterOrEqual
-            | BinaryOp::LessOrEqual => Self::Comparison,
+            | BinaryOp::LessOrEqual
+            | BinaryOp::TrimBelow
+            | BinaryOp::TrimAbove => Self::Comparison,
             BinaryOp::Add | BinaryOp::Sub => Self::Sum,
             BinaryOp::Mul | BinaryOp::Div | BinaryOp::Mod | BinaryOp::Atan2 => Self::Product,
             BinaryOp::Pow => Self::Power,
@@ -75,11 +77,11 @@ impl<'a> Parser<'a> {
 
     fn binary(&mut self, op: BinaryOp, left: Node) -> Parsed<Node> {
         let return_bool = self.accept_keyword(Keyword::Bool)?;
-        let matching = self.matching()?;
-        let filled = self.fill()?;
+        let mut matching = self.matching()?;
+        self.fill(&mut matching)?;
         let right = self.operation(Precedence::of(op).on_the_right())?;
         let span = Span { start: left.expr.span().start, end: right.expr.span().end };
-        if filled {
+        if !self.options.fill_modifiers && (matching.fill_left.is_some() || matching.fill_right.is_some()) {
             return Err(self.fail(span, "binop fill modifiers are experimental and not enabled"));
         }
         let height = left.height.max(right.height);
@@ -108,29 +110,32 @@ impl<'a> Parser<'a> {
         Ok(matching)
     }
 
-    /// Were there `fill` modifiers? They are read so that Prometheus's refusal of them can be given.
-    fn fill(&mut self) -> Parsed<bool> {
-        let other = match self.peek()?.kind {
-            Kind::Keyword(Keyword::Fill) => None,
-            Kind::Keyword(Keyword::FillLeft) => Some(Keyword::FillRight),
-            Kind::Keyword(Keyword::FillRight) => Some(Keyword::FillLeft),
-            _ => return Ok(false),
+    fn fill(&mut self, matching: &mut Matching) -> Parsed<()> {
+        let (left, other) = match self.peek()?.kind {
+            Kind::Keyword(Keyword::Fill) => (None, None),
+            Kind::Keyword(Keyword::FillLeft) => (Some(true), Some(Keyword::FillRight)),
+            Kind::Keyword(Keyword::FillRight) => (Some(false), Some(Keyword::FillLeft)),
+            _ => return Ok(()),
         };
         self.next()?;
-        self.fill_value()?;
-        if let Some(other) = other
-            && self.accept_keyword(other)?
-        {
-            self.fill_value()?;
-        }
-        Ok(true)
+        let value = self.fill_value()?;
+        let second = match other {
+            Some(other) if self.accept_keyword(other)? => Some(self.fill_value()?),
+            _ => None,
+        };
+        (matching.fill_left, matching.fill_right) = match left {
+            None => (Some(value), Some(value)),
+            Some(true) => (Some(value), second),
+            Some(false) => (second, Some(value)),
+        };
+        Ok(())
     }
 
-    fn fill_value(&mut self) -> Parsed<()> {
+    fn fill_value(&mut self) -> Parsed<f64> {
         self.expect(Kind::LeftParen)?;
-        self.signed_number()?;
+        let value = self.signed_number()?.value;
         self.expect(Kind::RightParen)?;
-        Ok(())
+        Ok(value)
     }
 
     fn modified_operand(&mut self) -> Parsed<Node> {
@@ -208,6 +213,9 @@ impl<'a> Parser<'a> {
         let Some(function) = functions::find(name.text) else {
             return Err(self.fail(name.span(), format!("unknown function with name {}", model::name::quote(name.text))));
         };
+        if function.experimental && !self.options.experimental_functions {
+            return Err(self.fail(name.span(), format!("function {} is not enabled", model::name::quote(name.text))));
+        }
         let span = Span { start: name.start, end: self.last_closing };
         let height = arguments.iter().map(|argument| argument.height).max().unwrap_or(0);
         let args = arguments.into_iter().map(|argument| argument.expr).collect();

@@ -40,8 +40,12 @@ pub const NESTING_MAX: usize = 256;
 /// What the language has beyond its stable part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ParserOptions {
-    /// `limitk` and `limit_ratio`.
+    /// `limitk` and `limit_ratio`, and functions that are marked so.
     pub experimental_functions: bool,
+    /// `fill`, `fill_left` and `fill_right`.
+    pub fill_modifiers: bool,
+    /// `anchored` and `smoothed`.
+    pub extended_range_selectors: bool,
 }
 
 /// Reads a query and checks its types.

@@ -17,8 +17,15 @@ pub(crate) enum WindowFunction {
     Count,
     Min,
     Max,
+    First,
     Last,
     Present,
+    Mad,
+    TsOfFirst,
+    TsOfLast,
+    TsOfMin,
+    TsOfMax,
+    DoubleExponentialSmoothing,
     Stddev,
     Stdvar,
     Quantile,
@@ -41,7 +48,14 @@ impl WindowFunction {
             "count_over_time" => Self::Count,
             "min_over_time" => Self::Min,
             "max_over_time" => Self::Max,
+            "first_over_time" => Self::First,
             "last_over_time" => Self::Last,
+            "mad_over_time" => Self::Mad,
+            "ts_of_first_over_time" => Self::TsOfFirst,
+            "ts_of_last_over_time" => Self::TsOfLast,
+            "ts_of_min_over_time" => Self::TsOfMin,
+            "ts_of_max_over_time" => Self::TsOfMax,
+            "double_exponential_smoothing" => Self::DoubleExponentialSmoothing,
             "present_over_time" => Self::Present,
             "stddev_over_time" => Self::Stddev,
             "stdvar_over_time" => Self::Stdvar,
@@ -207,6 +221,8 @@ pub(crate) fn arithmetic(op: BinaryOp, a: f64, b: f64) -> f64 {
         | BinaryOp::LessOrEqual
         | BinaryOp::And
         | BinaryOp::Or
-        | BinaryOp::Unless => a,
+        | BinaryOp::Unless
+        | BinaryOp::TrimBelow
+        | BinaryOp::TrimAbove => a,
     }
 }
