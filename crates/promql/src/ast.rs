@@ -265,6 +265,11 @@ impl BinaryOp {
         matches!(self, Self::Equal | Self::NotEqual | Self::Greater | Self::Less | Self::GreaterOrEqual | Self::LessOrEqual)
     }
 
+    /// Does the result differ from the metric's values, so that it loses the name?
+    pub fn changes_metric(self) -> bool {
+        !self.is_comparison() && !self.is_trim() && !self.is_set()
+    }
+
     /// `</ >/`
     pub fn is_trim(self) -> bool {
         matches!(self, Self::TrimBelow | Self::TrimAbove)

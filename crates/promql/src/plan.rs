@@ -38,6 +38,8 @@ impl When {
 pub(crate) struct Selector {
     pub matchers: Vec<Matcher>,
     pub when: When,
+    /// Of histograms only the count and the sum are read.
+    pub totals_only: bool,
 }
 
 /// What gives windows of samples.
@@ -47,6 +49,8 @@ pub(crate) struct Windows {
     pub when: When,
     pub range: i64,
     pub span: Span,
+    /// As of a [`Selector`].
+    pub totals_only: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -180,6 +184,19 @@ pub(crate) struct Aggregation {
 pub(crate) struct Planner {
     pub start: Timestamp,
     pub end: Timestamp,
+    pub reading: Reading,
+}
+
+/// What is read of histograms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// They may be read whole by whoever gets the result.
+    #[default]
+    Whole,
+    /// Only count and sum, by a function above.
+    Totals,
+    /// Buckets are needed, whatever is above.
+    Buckets,
 }
 
 /// Why an expression cannot be planned: the text is the query's error.
@@ -219,6 +236,12 @@ impl Planner {
         Ok(Plan { kind, span: expr.span(), value_type: expr.value_type(), invariant })
     }
 
+    /// For what is below something that reads histograms so.
+    fn reading(&self, reading: Reading) -> Self {
+        let reading = if self.reading == Reading::Buckets { Reading::Buckets } else { reading };
+        Self { reading, ..*self }
+    }
+
     fn boxed(&self, expr: &Expr) -> Result<Box<Plan>, PlanError> {
         self.plan(expr).map(Box::new)
     }
@@ -233,7 +256,11 @@ impl Planner {
     }
 
     fn selector(&self, selector: &VectorSelector) -> Selector {
-        Selector { matchers: selector.matchers.clone(), when: self.when(selector.at, selector.offset) }
+        Selector {
+            matchers: selector.matchers.clone(),
+            when: self.when(selector.at, selector.offset),
+            totals_only: self.reading == Reading::Totals,
+        }
     }
 
     fn windows(&self, expr: &Expr) -> Result<Windows, PlanError> {
@@ -243,14 +270,16 @@ impl Planner {
                 when: self.when(vector.at, vector.offset),
                 range: range.0,
                 span: *span,
+                totals_only: self.reading == Reading::Totals,
             }),
             Expr::Subquery(subquery) => {
                 let Subquery { expr, range, step, offset, at, span } = subquery.as_ref();
                 Ok(Windows {
-                    source: WindowSource::Subquery(self.boxed(expr)?, step.map(|s| s.0)),
+                    source: WindowSource::Subquery(self.reading(Reading::Buckets).boxed(expr)?, step.map(|s| s.0)),
                     when: self.when(*at, *offset),
                     range: range.0,
                     span: *span,
+                    totals_only: false,
                 })
             }
             other => Err(format!("expected a range vector, got {}", other.value_type().documented())),
@@ -258,7 +287,8 @@ impl Planner {
     }
 
     fn binary(&self, binary: &Binary) -> Result<(Kind, bool), PlanError> {
-        let (left, right) = (self.boxed(&binary.left)?, self.boxed(&binary.right)?);
+        let inner = if binary.op.is_trim() { self.reading(Reading::Buckets) } else { *self };
+        let (left, right) = (inner.boxed(&binary.left)?, inner.boxed(&binary.right)?);
         let invariant = left.invariant && right.invariant;
         let op = binary.op;
         let kind = match (left.value_type, right.value_type) {
@@ -318,7 +348,12 @@ impl Planner {
             let invariant = input.invariant && parameters.iter().all(|p| p.invariant);
             return Ok((Kind::Elementwise { function, input, parameters }, invariant));
         }
-        let first = |planner: &Self| planner.boxed(argument(args, 0)?);
+        let reading = match name {
+            "histogram_count" | "histogram_sum" | "histogram_avg" => self.reading(Reading::Totals),
+            "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => self.reading(Reading::Buckets),
+            _ => *self,
+        };
+        let first = |_: &Self| reading.boxed(argument(args, 0)?);
         let kind = match name {
             "absent" => {
                 let matchers = match unwrap(argument(args, 0)?) {
@@ -366,7 +401,7 @@ impl Planner {
             "histogram_fraction" => Kind::HistogramFraction {
                 lower: first(self)?,
                 upper: self.boxed(argument(args, 1)?)?,
-                input: self.boxed(argument(args, 2)?)?,
+                input: reading.boxed(argument(args, 2)?)?,
             },
             "histogram_quantiles" => Kind::HistogramQuantiles {
                 input: first(self)?,
@@ -374,7 +409,7 @@ impl Planner {
                 quantiles: args.iter().skip(2).map(|a| self.plan(a)).collect::<Result<_, _>>()?,
             },
             "histogram_sum" => Kind::HistogramNumber { number: HistogramNumber::Sum, input: first(self)? },
-            "histogram_quantile" => Kind::HistogramQuantile { quantile: first(self)?, input: self.boxed(argument(args, 1)?)? },
+            "histogram_quantile" => Kind::HistogramQuantile { quantile: first(self)?, input: reading.boxed(argument(args, 1)?)? },
             _ => return Err(format!("unknown function with name {}", model::name::quote(name))),
         };
         let invariant = match &kind {

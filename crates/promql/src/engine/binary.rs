@@ -398,7 +398,7 @@ impl Operation<'_> {
     fn result_labels(&self, many: &Labels, one: &Labels) -> Labels {
         let matching = self.matching;
         let drops_now = self.return_bool && !self.evaluator.ctx.options.delayed_name_removal;
-        let stripped = if drops_now || !self.op.is_comparison() { nameless(many) } else { many.clone() };
+        let stripped = if drops_now || self.op.changes_metric() { nameless(many) } else { many.clone() };
         let listed = |name: &str| matching.labels.iter().any(|l| l == name);
         let mut builder = LabelsBuilder::from_labels(&stripped);
         if matching.cardinality == Cardinality::OneToOne {

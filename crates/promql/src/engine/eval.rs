@@ -218,6 +218,9 @@ impl<'c> Evaluator<'c> {
             column.clear();
             ctx.decode(&*series[i], interval, column)?;
             ctx.count_read(column.len() as u64);
+            if selector.totals_only {
+                mixed::keep_totals(column);
+            }
             let mut out = Steps::absent(grid.count);
             let mut next = 0;
             // How many histograms lie before `next`.
@@ -263,6 +266,7 @@ impl<'c> Evaluator<'c> {
         let end = windows.when.time(grid.end());
         match &windows.source {
             WindowSource::Selector(matchers) => {
+                let totals_only = windows.totals_only;
                 let interval = left_open(begin, end);
                 let series = self.select(matchers, interval)?;
                 let heads = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
@@ -270,6 +274,9 @@ impl<'c> Evaluator<'c> {
                     column.clear();
                     ctx.decode(&*series[i], interval, column)?;
                     ctx.count_read(column.len() as u64);
+                    if totals_only {
+                        mixed::keep_totals(column);
+                    }
                     drop_stale(column);
                     Ok(())
                 });
@@ -504,7 +511,7 @@ impl<'c> Evaluator<'c> {
             });
             steps.histograms = kept;
         });
-        if op.is_comparison() && !return_bool { Ok(source) } else { self.dropping_names(source) }
+        if !op.changes_metric() && !return_bool { Ok(source) } else { self.dropping_names(source) }
     }
 
     fn sort(self, input: &'c Plan, descending: bool, span: Span, grid: Grid) -> Result<Source<'c>, QueryError> {

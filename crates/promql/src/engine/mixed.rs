@@ -11,6 +11,7 @@ use crate::ast::Span;
 use crate::plan::When;
 use crate::plan::operator::WindowFunction;
 use model::FloatHistogram;
+use model::value::is_stale;
 use model::histogram::{Reconciled, ResetHint};
 use std::sync::Arc;
 use storage::Column;
@@ -51,6 +52,22 @@ pub(crate) fn size(histogram: &FloatHistogram) -> u64 {
     let spans = histogram.positive_spans.len() + histogram.negative_spans.len();
     let numbers = histogram.positive_counts.len() + histogram.negative_counts.len() + histogram.custom_values.len();
     (168 + 8 * (spans + numbers) as u64 + 8) / 16
+}
+
+/// Leaves of histograms what `histogram_count` and its like read. Since resets can't be seen in that any more, the hints
+/// tell them.
+pub(crate) fn keep_totals(column: &mut Column) {
+    let mut previous: Option<Arc<FloatHistogram>> = None;
+    for (_, histogram) in column.histograms.iter_mut().filter(|(_, histogram)| !is_stale(histogram.sum)) {
+        let reset_hint = match (histogram.reset_hint, &previous) {
+            (ResetHint::Unknown, Some(previous)) if histogram.is_reset_since(previous) => ResetHint::Reset,
+            (ResetHint::Unknown, Some(_)) => ResetHint::NoReset,
+            (hint, _) => hint,
+        };
+        let (schema, count, sum) = (histogram.schema, histogram.count, histogram.sum);
+        let totals = FloatHistogram { reset_hint, schema, count, sum, ..FloatHistogram::default() };
+        previous = Some(std::mem::replace(histogram, Arc::new(totals)));
+    }
 }
 
 impl<'a> Mixed<'a> {

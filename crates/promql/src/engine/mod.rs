@@ -28,7 +28,7 @@ mod window;
 pub use api::{Control, EngineOptions, MatrixSeries, QueryError, QueryResult, QueryStats, Value, VectorSample};
 
 use crate::ast::{Expr, ValueType};
-use crate::plan::{Kind, Plan, Planner};
+use crate::plan::{Kind, Plan, Planner, Reading};
 use context::Context;
 pub(crate) use annotations::format_v;
 pub(crate) use histogram::parse_bound;
@@ -92,7 +92,7 @@ impl Engine {
     }
 
     fn plan(&self, expr: &Expr, start: Timestamp, end: Timestamp) -> Result<Plan, QueryError> {
-        let planner = Planner { start, end };
+        let planner = Planner { start, end, reading: Reading::default() };
         planner.plan(expr).map_err(QueryError::Execution)
     }
 
