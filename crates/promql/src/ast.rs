@@ -104,8 +104,29 @@ pub struct VectorSelector {
     pub offset: Millis,
     /// `@`
     pub at: Option<At>,
+    /// `anchored` or `smoothed`
+    pub extended: Option<Extended>,
     /// Where.
     pub span: Span,
+}
+
+/// How a window reaches out for what lies behind its borders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extended {
+    /// It begins with the last sample before it.
+    Anchored,
+    /// At its borders are the values that a line through the samples around them has.
+    Smoothed,
+}
+
+impl Extended {
+    /// As written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Anchored => "anchored",
+            Self::Smoothed => "smoothed",
+        }
+    }
 }
 
 /// A range selector: the samples in `(t - range, t]`.

@@ -6,7 +6,7 @@
 
 pub(crate) mod operator;
 
-use crate::ast::{Aggregate, At, Binary, Call, Expr, MatrixSelector, Span, Subquery, ValueType, VectorSelector};
+use crate::ast::{Aggregate, At, Binary, Call, Expr, Extended, MatrixSelector, Span, Subquery, ValueType, VectorSelector};
 use model::{Matcher, Timestamp};
 use operator::{Calendar, Elementwise, WindowFunction};
 
@@ -38,6 +38,7 @@ impl When {
 pub(crate) struct Selector {
     pub matchers: Vec<Matcher>,
     pub when: When,
+    pub extended: Option<Extended>,
     /// Of histograms only the count and the sum are read.
     pub totals_only: bool,
 }
@@ -49,6 +50,7 @@ pub(crate) struct Windows {
     pub when: When,
     pub range: i64,
     pub span: Span,
+    pub extended: Option<Extended>,
     /// As of a [`Selector`].
     pub totals_only: bool,
 }
@@ -259,6 +261,7 @@ impl Planner {
         Selector {
             matchers: selector.matchers.clone(),
             when: self.when(selector.at, selector.offset),
+            extended: selector.extended,
             totals_only: self.reading == Reading::Totals,
         }
     }
@@ -270,6 +273,7 @@ impl Planner {
                 when: self.when(vector.at, vector.offset),
                 range: range.0,
                 span: *span,
+                extended: vector.extended,
                 totals_only: self.reading == Reading::Totals,
             }),
             Expr::Subquery(subquery) => {
@@ -279,6 +283,7 @@ impl Planner {
                     when: self.when(*at, *offset),
                     range: range.0,
                     span: *span,
+                    extended: None,
                     totals_only: false,
                 })
             }
@@ -332,6 +337,7 @@ impl Planner {
             // quantile_over_time alone has its window second.
             let window_at = usize::from(function == WindowFunction::Quantile);
             let windows = self.windows(argument(args, window_at)?)?;
+            check_extended(&windows, name)?;
             let scalars = args.iter().enumerate().filter(|(at, _)| *at != window_at);
             let parameters = scalars.map(|(_, scalar)| self.plan(scalar)).collect::<Result<Vec<_>, _>>()?;
             let invariant = windows.when.at.is_some()
@@ -364,6 +370,7 @@ impl Planner {
             }
             "absent_over_time" => {
                 let windows = self.windows(argument(args, 0)?)?;
+                check_extended(&windows, name)?;
                 let fixed = windows.when.at.is_some();
                 return Ok((Kind::AbsentOverTime { windows }, fixed));
             }
@@ -427,6 +434,19 @@ impl Planner {
         };
         Ok((kind, invariant))
     }
+}
+
+/// Windows that reach out are not for every function.
+fn check_extended(windows: &Windows, function: &str) -> Result<(), PlanError> {
+    let Some(extended) = windows.extended else { return Ok(()) };
+    let allowed: &[&str] = match extended {
+        Extended::Anchored => &["changes", "delta", "increase", "rate", "resets"],
+        Extended::Smoothed => &["delta", "increase", "rate"],
+    };
+    if allowed.contains(&function) {
+        return Ok(());
+    }
+    Err(format!("{} modifier can only be used with: {} - not with {function}", extended.as_str(), allowed.join(", ")))
 }
 
 impl Plan {

@@ -1,6 +1,6 @@
 //! Expressions as Prometheus writes them: normalized, on one line.
 
-use crate::ast::{Aggregate, At, Binary, Cardinality, Expr, Matching, MatrixSelector, NumberLiteral, Subquery, VectorSelector};
+use crate::ast::{Aggregate, At, Binary, Cardinality, Expr, Extended, Matching, MatrixSelector, NumberLiteral, Subquery, VectorSelector};
 use model::matcher::MatchOp;
 use model::{Matcher, Millis};
 use std::fmt::{self, Write};
@@ -12,12 +12,12 @@ impl fmt::Display for Expr {
             Self::String(string) => f.write_str(&model::name::quote(&string.value)),
             Self::Vector(vector) => {
                 write_selection(f, vector)?;
-                write_modifiers(f, vector.at, vector.offset)
+                write!(f, "{}{}{}", at_text(vector.at), extended_text(vector.extended), offset_text(vector.offset))
             }
             Self::Matrix(MatrixSelector { vector, range, .. }) => {
                 write_selection(f, vector)?;
                 write!(f, "[{}]", model::duration::format(*range))?;
-                write_modifiers(f, vector.at, vector.offset)
+                write!(f, "{}{}{}", extended_text(vector.extended), at_text(vector.at), offset_text(vector.offset))
             }
             Self::Subquery(subquery) => write!(f, "{}{}", subquery.expr, subquery_suffix(subquery)),
             Self::Call(call) => {
@@ -107,8 +107,8 @@ fn write_selection(f: &mut fmt::Formatter<'_>, vector: &VectorSelector) -> fmt::
     write!(f, "{{{}}}", matchers.join(","))
 }
 
-fn write_modifiers(f: &mut fmt::Formatter<'_>, at: Option<At>, offset: Millis) -> fmt::Result {
-    write!(f, "{}{}", at_text(at), offset_text(offset))
+fn extended_text(extended: Option<Extended>) -> String {
+    extended.map(|extended| format!(" {}", extended.as_str())).unwrap_or_default()
 }
 
 fn at_text(at: Option<At>) -> String {

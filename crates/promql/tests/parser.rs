@@ -207,7 +207,7 @@ fn series_and_their_values() {
     assert_eq!((labels.metric_name(), labels.get("job")), ("up", Some("a")));
     let float = SequenceValue::Float;
     let gap = SequenceValue::Omitted;
-    assert_eq!(values, [float(1.0), gap, gap, float(1.0), float(-1.0), float(-3.0), float(0.5)]);
+    assert_eq!(values, [float(1.0), gap.clone(), gap, float(1.0), float(-1.0), float(-3.0), float(0.5)]);
     for (text, want) in [
         ("a 1+1", "1:6: parse error: unexpected end of input"),
         (

@@ -246,8 +246,9 @@ fn engine(flags: &Flags, config: &Config) -> Engine {
         timeout: Duration::from_millis(flags.duration("query.timeout").0.unsigned_abs()),
         default_step: config.global.evaluation_interval,
         threads: 0,
-        delayed_name_removal: false,
+        delayed_name_removal: flags.feature("promql-delayed-name-removal"),
         experimental_functions: flags.feature("promql-experimental-functions"),
+        use_start_timestamps: flags.feature("use-start-timestamps"),
     })
 }
 

@@ -5,6 +5,7 @@ use super::api::QueryError;
 use super::binary;
 use super::context::{Context, left_open, storage_error};
 use super::date::Civil;
+use super::extended;
 use super::histogram;
 use super::mixed::{self, Mixed};
 use super::native;
@@ -12,7 +13,7 @@ use super::relabel;
 use super::source::{Materialised, Scratch, Source, same_labelset};
 use super::vector::{Grid, Head, Presence, StepSeries, Steps};
 use super::window::Windowed;
-use crate::ast::{BinaryOp, Span};
+use crate::ast::{BinaryOp, Extended, Span};
 use crate::plan::operator::{Calendar, Elementwise, WindowFunction, arithmetic, compare, go_max, go_min, scalar_binary};
 use crate::plan::{HistogramNumber, Kind, Plan, Selector, WindowSource, Windows};
 use model::value::{NORMAL_NAN, is_stale};
@@ -116,6 +117,7 @@ impl<'c> Evaluator<'c> {
             return Ok(Source { heads, steps: grid.count, compute });
         }
         match &plan.kind {
+            Kind::Selector(selector) if selector.extended == Some(Extended::Smoothed) => self.select_smoothed(selector, plan.span, grid),
             Kind::Selector(selector) => self.select_instant(selector, grid, Pick::Value),
             Kind::SampleTime(selector) => {
                 let source = self.select_instant(selector, grid, Pick::Time)?;
@@ -259,6 +261,29 @@ impl<'c> Evaluator<'c> {
         Ok(Source { heads, steps: grid.count, compute })
     }
 
+    /// At each step what a line through the samples around it has.
+    fn select_smoothed(self, selector: &'c Selector, span: Span, grid: Grid) -> Result<Source<'c>, QueryError> {
+        let (ctx, weight, when, lookback) = (self.ctx, self.weight, selector.when, self.ctx.lookback);
+        let begin = when.time(grid.start).saturating_sub(lookback);
+        let interval = left_open(begin, when.time(grid.end()).saturating_add(lookback));
+        let series = self.select(&selector.matchers, interval)?;
+        let heads: Vec<Head> = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
+        let names = metric_names(&heads);
+        let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
+            let column = &mut scratch.column;
+            column.clear();
+            series[i].decode(interval, column).map_err(storage_error)?;
+            ctx.count_read(column.len() as u64);
+            drop_stale(column);
+            let (name, kind) = (&names[i], Extended::Smoothed);
+            let mut looked_at = 0;
+            let out = extended::Windows { ctx, column, kind, grid, when, range: 0, name, span }.smoothed(&mut looked_at);
+            ctx.count_queryable(looked_at * weight);
+            Ok(out)
+        });
+        Ok(Source { heads, steps: grid.count, compute })
+    }
+
     /// The samples that windows are cut from, without staleness markers.
     pub fn columns(self, windows: &'c Windows, grid: Grid) -> Result<Columns<'c>, QueryError> {
         let ctx = self.ctx;
@@ -267,7 +292,11 @@ impl<'c> Evaluator<'c> {
         match &windows.source {
             WindowSource::Selector(matchers) => {
                 let totals_only = windows.totals_only;
-                let interval = left_open(begin, end);
+                let interval = match windows.extended {
+                    None => left_open(begin, end),
+                    Some(Extended::Anchored) => left_open(begin.saturating_sub(ctx.lookback), end),
+                    Some(Extended::Smoothed) => left_open(begin.saturating_sub(ctx.lookback), end.saturating_add(ctx.lookback)),
+                };
                 let series = self.select(matchers, interval)?;
                 let heads = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
                 let fill = Box::new(move |i: usize, _: &mut Scratch, column: &mut Column| {
@@ -342,7 +371,9 @@ impl<'c> Evaluator<'c> {
             }
             let (mut looked_at, mut overlaps) = (0, 0);
             let starts = ctx.options.use_start_timestamps;
-            let out = if column.histograms.is_empty() {
+            let out = if let Some(kind) = windows.extended {
+                extended::Windows { ctx, column: &column, kind, grid, when, range, name: &names[i], span }.apply(function, &mut looked_at)
+            } else if column.histograms.is_empty() {
                 let starts: &[i64] = if starts { &column.starts } else { &[] };
                 let windowed = Windowed { times: &column.times, values: &column.values, starts, grid, when, range };
                 windowed.apply(function, &numbers, &mut looked_at, &mut overlaps)
@@ -565,9 +596,20 @@ impl<'c> Evaluator<'c> {
             let sizes: u64 = column.histograms.iter().map(|(_, h)| mixed::size(h) - 1).sum();
             self.ctx.count_queryable((column.len() as u64 + sizes) * self.weight);
             if !column.is_empty() {
-                let histograms = column.histograms.iter().map(|(at, h)| (column.times[*at as usize], h.clone())).collect();
+                let histograms: Vec<_> = column.histograms.iter().map(|(at, h)| (column.times[*at as usize], h.clone())).collect();
                 drop_histograms(&mut column);
-                let floats = column.times.iter().copied().zip(column.values.iter().copied()).collect();
+                let mut floats: Vec<(i64, f64)> = column.times.iter().copied().zip(column.values.iter().copied()).collect();
+                if let Some(kind) = windows.extended {
+                    if !histograms.is_empty() {
+                        let text = format!("{} modifier is not supported with histograms", kind.as_str());
+                        return Err(QueryError::Execution(text));
+                    }
+                    let end = windows.when.time(time);
+                    floats = extended::points(floats, kind, end.saturating_sub(windows.range), end);
+                    if floats.is_empty() {
+                        continue;
+                    }
+                }
                 out.push((head, Points { floats, histograms }));
             }
         }

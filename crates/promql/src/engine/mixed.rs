@@ -180,7 +180,7 @@ impl<'a> Mixed<'a> {
     }
 
     /// How many samples up to each differ from their predecessor, or are the first after a reset.
-    fn pair_counts(&self, function: WindowFunction) -> Vec<u64> {
+    pub fn pair_counts(&self, function: WindowFunction) -> Vec<u64> {
         if !matches!(function, WindowFunction::Changes | WindowFunction::Resets) {
             return Vec::new();
         }

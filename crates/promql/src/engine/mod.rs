@@ -15,6 +15,7 @@ mod binary;
 mod context;
 mod date;
 mod eval;
+mod extended;
 mod group;
 mod histogram;
 mod kahan;

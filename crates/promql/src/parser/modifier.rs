@@ -1,7 +1,7 @@
 //! What stands behind an expression: `[5m]`, `[1h:5m]`, `offset 5m`, `@ 1234`.
 
 use super::{Fail, Parsed, Parser};
-use crate::ast::{At, Expr, MatrixSelector, Span, Subquery};
+use crate::ast::{At, Expr, Extended, MatrixSelector, Span, Subquery};
 use crate::lexer::{Keyword, Kind};
 use model::{Millis, Timestamp};
 
@@ -16,11 +16,30 @@ impl Parser<'_> {
             Kind::At => self.at(expr).map(Ok),
             Kind::Keyword(keyword @ (Keyword::Anchored | Keyword::Smoothed)) => {
                 self.next()?;
-                let word = if keyword == Keyword::Anchored { "anchored" } else { "smoothed" };
-                Err(self.fail(expr.span(), format!("{word} modifier is experimental and not enabled")))
+                let extended = if keyword == Keyword::Anchored { Extended::Anchored } else { Extended::Smoothed };
+                self.extended(expr, extended).map(Ok)
             }
             _ => Ok(Err(expr)),
         }
+    }
+
+    fn extended(&self, mut expr: Expr, extended: Extended) -> Parsed<Expr> {
+        let word = extended.as_str();
+        let span = expr.span();
+        if !self.options.extended_range_selectors {
+            return Err(self.fail(span, format!("{word} modifier is experimental and not enabled")));
+        }
+        let place = match &mut expr {
+            Expr::Vector(vector) => &mut vector.extended,
+            Expr::Matrix(matrix) => &mut matrix.vector.extended,
+            Expr::Subquery(_) => return Err(self.fail(span, format!("{word} modifier is not supported for subqueries"))),
+            _ => return Err(self.fail(span, format!("{word} modifier not implemented"))),
+        };
+        if place.is_some_and(|other| other != extended) {
+            return Err(self.fail(span, "anchored and smoothed modifiers cannot be used together"));
+        }
+        *place = Some(extended);
+        Ok(expr)
     }
 
     fn range_or_subquery(&mut self, expr: Expr) -> Parsed<Expr> {
