@@ -16,12 +16,15 @@ use crate::db::FloatEncoding;
 use model::Timestamp;
 use storage::{Column, Interval};
 
+/// Chunks are packed if they are at most one more, and one more for each so many, than the fewest that could hold their samples.
+const PACKED_SLACK: usize = 2;
+
 /// What becomes of floats that could stay as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Floats {
     /// Chunks are kept, but for those of another encoding than this.
     Keep(FloatEncoding),
-    /// Consecutive chunks are packed into fewer, of this encoding: for sources that keep them short, as the head does.
+    /// Consecutive chunks are packed into fewer, of this encoding, unless that would not make many fewer of them.
     Pack(FloatEncoding),
 }
 
@@ -109,7 +112,12 @@ impl Builder {
                 Floats::Pack(_) if is_float(first) => run_of_floats(rest),
                 Floats::Pack(_) | Floats::Keep(_) => 0,
             };
-            let taken = if packable > 1 {
+            let taken = if packable > 1 && self.are_packed(&rest[..packable], sources) {
+                for piece in &rest[..packable] {
+                    self.keep(*piece);
+                }
+                packable
+            } else if packable > 1 {
                 self.pack(&rest[..packable], sources)?;
                 packable
             } else if end > 1 {
@@ -175,6 +183,25 @@ impl Builder {
         let samples = self.samples(piece, sources)?;
         self.encode(&samples);
         Ok(())
+    }
+
+    /// Whether packing chunks of floats anew would be in vain: whole ones of the right encoding, and nearly as few as can be.
+    fn are_packed(&self, pieces: &[Piece], sources: &[&SourceSeries]) -> bool {
+        let wanted = match self.floats.encoding() {
+            FloatEncoding::Xor => Encoding::Xor,
+            FloatEncoding::Xor2 => Encoding::Xor2,
+        };
+        let (mut samples, mut bytes) = (0, 0);
+        for piece in pieces {
+            let chunk = bytes_of(piece, sources);
+            if !piece.whole || piece.chunk.encoding != wanted {
+                return false;
+            }
+            samples += usize::from(chunk::sample_count(wanted, chunk).unwrap_or(0));
+            bytes += chunk.len();
+        }
+        let fewest = samples.div_ceil(SAMPLES_MAX).max(bytes.div_ceil(BYTES_MAX));
+        pieces.len() <= fewest + fewest / PACKED_SLACK + 1
     }
 
     fn keep(&mut self, piece: Piece) {

@@ -10,7 +10,7 @@
 //! - The log keeps all samples that are in no block, and the series record of every sample that it keeps.
 
 use super::blocks::facts;
-use super::options::Settings;
+use super::options::{FloatEncoding, Settings};
 use super::settled::Settled;
 use super::{Db, DbError, Logs};
 use crate::block::{self, Block, BlockError, Compaction, Meta};
@@ -144,8 +144,22 @@ impl Db {
     pub(super) fn write_head_block(&self, folder: &Path, min_time: i64, max_time: i64) -> Result<Option<Meta>, DbError> {
         let source = self.head.source(min_time, max_time.saturating_sub(1));
         let ulid = self.new_ulid();
-        let floats = Floats::Pack(self.settings().float_encoding);
-        self.write_block(folder, &mut [Box::new(source)], (min_time, max_time), run::of_head(ulid, Origin::default()), ulid, floats)
+        self.write_block(
+            folder,
+            &mut [Box::new(source)],
+            (min_time, max_time),
+            run::of_head(ulid, Origin::default()),
+            ulid,
+            self.floats_of_head(),
+        )
+    }
+
+    /// Chunks of the head go into their block as they are, for that is several times cheaper. They are packed when blocks are
+    /// merged, or now where no merge will follow.
+    fn floats_of_head(&self) -> Floats {
+        let encoding = self.settings().float_encoding;
+        let merged_later = self.options.max_block_ms > self.options.min_block_ms;
+        if merged_later && encoding == FloatEncoding::Xor { Floats::Keep(encoding) } else { Floats::Pack(encoding) }
     }
 
     fn truncate_head(&self, maintenance: &mut Maintenance, max_time: i64) -> Result<(), DbError> {
@@ -270,7 +284,7 @@ impl Db {
             sources.push(Box::new(BlockSource::open(block)?) as Box<dyn SeriesSource>);
         }
         let range = (metas.iter().map(|meta| meta.min_time).min().unwrap_or(0), metas.iter().map(|meta| meta.max_time).max().unwrap_or(0));
-        let floats = Floats::Keep(self.settings().float_encoding);
+        let floats = Floats::Pack(self.settings().float_encoding);
         let written = self.write_block(&self.options.dir, &mut sources, range, run::of_blocks(&metas), self.new_ulid(), floats);
         match written {
             Ok(Some(_)) => Ok(()),
