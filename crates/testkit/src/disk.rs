@@ -48,6 +48,7 @@ struct State {
     operations: u64,
     fault: Option<Fault>,
     space: Option<usize>,
+    broken: Option<(String, ErrorKind)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -77,6 +78,12 @@ impl Disk {
         self.lock().space = bytes;
     }
 
+    /// From now on whatever would change a path that contains this text fails with this error; an append writes half. `None`
+    /// makes all work again.
+    pub fn set_broken(&self, part: Option<(&str, ErrorKind)>) {
+        self.lock().broken = part.map(|(text, kind)| (text.to_owned(), kind));
+    }
+
     /// The disk as found after the power came back. The old one is as if it never were.
     pub fn after_power_cut(&self, tear: Tear) -> Self {
         let state = self.lock();
@@ -93,6 +100,7 @@ impl Disk {
             operations: 0,
             fault: None,
             space: None,
+            broken: None,
         })))
     }
 
@@ -163,6 +171,20 @@ impl State {
         }
     }
 
+    /// Fails a change to a path if it is to.
+    fn change(&self, path: &Path) -> io::Result<()> {
+        match &self.broken {
+            Some((text, kind)) if path.to_string_lossy().contains(text) => Err((*kind).into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// [`Self::change`] of the path that leads to a content.
+    fn change_content(&self, content: usize) -> io::Result<()> {
+        let path = self.names.iter().find(|(_, known)| **known == content);
+        path.map_or(Ok(()), |(path, _)| self.change(path))
+    }
+
     fn is_off(&self) -> bool {
         matches!(self.fault, Some(Fault::PowerOff(at)) if at + 1 < self.operations)
     }
@@ -190,7 +212,7 @@ struct Handle {
 impl File for Handle {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.lock();
-        let mut outcome = state.operate();
+        let mut outcome = state.operate().and_then(|()| state.change_content(self.content));
         let mut len = if outcome.is_ok() { bytes.len() } else { bytes.len() / 2 };
         if state.is_off() {
             return outcome;
@@ -207,6 +229,7 @@ impl File for Handle {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.lock();
         state.operate()?;
+        state.change_content(self.content)?;
         let content = &mut state.contents[self.content];
         content.durable.clone_from(&content.bytes);
         Ok(())
@@ -221,6 +244,7 @@ impl Files for Disk {
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let mut state = self.lock();
         state.operate()?;
+        state.change(path)?;
         if state.names.contains_key(path) {
             return Err(ErrorKind::AlreadyExists.into());
         }
@@ -232,6 +256,7 @@ impl Files for Disk {
     fn open_cut(&self, path: &Path, len: u64) -> io::Result<Box<dyn File>> {
         let mut state = self.lock();
         state.operate()?;
+        state.change(path)?;
         let content = state.of(path)?;
         let len = usize::try_from(len).map_err(io::Error::other)?;
         state.contents[content].bytes.resize(len, 0);
@@ -255,6 +280,7 @@ impl Files for Disk {
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
         let mut state = self.lock();
         state.operate()?;
+        state.change(folder)?;
         for path in folder.ancestors() {
             if !state.folders.iter().any(|known| known == path) {
                 state.folders.push(path.to_owned());
@@ -265,6 +291,7 @@ impl Files for Disk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.lock();
         state.operate()?;
+        state.change(from).and_then(|()| state.change(to))?;
         if state.folders.iter().any(|known| known == from) {
             state.rename_folder(from, to);
             return Ok(());
@@ -277,6 +304,7 @@ impl Files for Disk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
         state.operate()?;
+        state.change(path)?;
         state.of(path)?;
         state.names.remove(path);
         Ok(())
@@ -284,6 +312,7 @@ impl Files for Disk {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         let mut state = self.lock();
         state.operate()?;
+        state.change(folder)?;
         let State { names, durable_names, .. } = &mut *state;
         durable_names.retain(|path, _| path.parent() != Some(folder));
         let here = names.iter().filter(|(path, _)| path.parent() == Some(folder));
@@ -308,6 +337,7 @@ impl Files for Disk {
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.lock();
         state.operate()?;
+        state.change(to)?;
         let content = state.of(from)?;
         if state.names.contains_key(to) {
             return Err(ErrorKind::AlreadyExists.into());
@@ -318,6 +348,7 @@ impl Files for Disk {
     fn remove_folder(&self, folder: &Path) -> io::Result<()> {
         let mut state = self.lock();
         state.operate()?;
+        state.change(folder)?;
         if !state.folders.iter().any(|known| known == folder) {
             return Err(ErrorKind::NotFound.into());
         }

@@ -149,6 +149,13 @@ impl Head {
         }
         scratch.count_added(batch, result);
         scratch.again.clear();
+        if scratch.accepted.iter().any(|row| row.late) {
+            let paid = self.pay_late_log(logs.late);
+            if paid.is_err() {
+                self.wait_for(created, None, logs.wal)?;
+                return paid.map_err(CommitError::Log);
+            }
+        }
         let annotations = self.annotations(batch, result);
         let samples = logs.wal.and_then(|log| scratch.enqueue(self, batch, &annotations, log));
         if let Err(error) = self.wait_for(created, samples, logs.wal) {
@@ -364,7 +371,7 @@ impl Head {
     ///
     /// # Errors
     /// When the log of out-of-order samples did not take those that there are. All can be seen nevertheless, but a start finds the late
-    /// ones only there: the batch must not be acknowledged, and whoever sends it again does no harm.
+    /// ones only there: the batch must not be acknowledged. The log is owed them from then on, as whoever sends them again finds them to be duplicates.
     fn apply(&self, scratch: &mut Scratch, late_min: Option<i64>, late_log: Option<&Wal>) -> io::Result<()> {
         let Scratch { accepted, others, late, .. } = scratch;
         if accepted.is_empty() {
@@ -412,6 +419,7 @@ impl Head {
         log.wait(ticket).or_else(|_| log.log(&records)).inspect_err(|error| {
             self.counters.late_unlogged.fetch_add(1, Ordering::Relaxed);
             tracing::error!(component = "tsdb", err = %error, "Failed to log out of order samples into the WAL");
+            self.owed.lock().unwrap_or_else(PoisonError::into_inner).append(&records);
         })
     }
 

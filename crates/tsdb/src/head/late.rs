@@ -14,6 +14,7 @@ use super::series::{FullChunk, MemSeries};
 use super::slab::Commit;
 use crate::chunk::{EncodeOptions, Encoded, Sample, Value, encode};
 use crate::wal::{Records, Ticket, Wal};
+use std::io;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use storage::SeriesRef;
@@ -72,6 +73,18 @@ impl Head {
         }
         records::add_late(&mut records, &inserted, self.options.start_timestamps);
         log.filter(|_| !records.is_empty()).map(|log| (log.enqueue(&records), records))
+    }
+
+    /// Logs what the log is owed. While it takes nothing no more out-of-order samples are taken either, so that it is not owed much.
+    pub(super) fn pay_late_log(&self, log: Option<&Wal>) -> io::Result<()> {
+        let Some(log) = log else { return Ok(()) };
+        // Held until it is written, so that nobody takes it for paid before it is.
+        let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !owed.is_empty() {
+            log.log(&owed)?;
+            owed.clear();
+        }
+        Ok(())
     }
 
     /// Encodes the samples of a full out-of-order chunk and puts the chunks into files, those that no file takes into memory. The

@@ -75,7 +75,7 @@ pub use stats::HeadStats;
 
 use crate::chunk::EncodeOptions;
 use crate::db::{FloatEncoding, Settings};
-use crate::wal::Wal;
+use crate::wal::{Records, Wal};
 use exemplars::Exemplars;
 use index::Index;
 use mapped::Mapped;
@@ -113,6 +113,8 @@ pub struct Head {
     creating: Mutex<()>,
     /// Held from the insertion of out-of-order samples until their log has them in its queue: it has them in that order.
     inserting: Mutex<()>,
+    /// Records of out-of-order samples that are inserted and that their log failed to take.
+    owed: Mutex<Records>,
     /// Held by whoever moves full chunks to files: a series' chunks get there in order.
     mapping: Mutex<()>,
     exemplars: Mutex<Exemplars>,

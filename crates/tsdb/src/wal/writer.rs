@@ -81,6 +81,13 @@ impl Records {
         answer
     }
 
+    /// Adds the records of another.
+    pub fn append(&mut self, other: &Self) {
+        for record in other.iter() {
+            self.add(|bytes| bytes.extend_from_slice(record));
+        }
+    }
+
     /// Bytes of all records.
     pub fn len(&self) -> usize {
         self.bytes.len()
