@@ -47,6 +47,8 @@ pub(super) struct Replayed {
     pub unknown_records: u64,
     /// Refs that the log uses for series that have another one: it keeps their labels while it has their samples.
     pub aliases: Vec<SeriesRef>,
+    /// Whether chunks in files bear such a ref: only the log says whose they are.
+    pub chunks_of_aliases: bool,
     /// Refs that checkpoints have to keep while a segment up to this one is there.
     pub removed: Vec<(SeriesRef, SegmentIndex)>,
     pub time: Duration,
@@ -292,7 +294,12 @@ impl State<'_, '_> {
         }
         self.refs.set(series_ref, handle.slot);
         let shards = &mut self.shards;
-        self.chunks.take(series_ref, |chunk, out_of_order| shards.item(handle.slot, Item::Mapped { chunk, out_of_order }));
+        let (is_alias, min_valid) = (handle.series_ref != series_ref, self.min_valid);
+        let of_aliases = &mut self.replayed.chunks_of_aliases;
+        self.chunks.take(series_ref, |chunk, out_of_order| {
+            *of_aliases |= is_alias && (out_of_order || chunk.max_time() >= min_valid);
+            shards.item(handle.slot, Item::Mapped { chunk, out_of_order });
+        });
     }
 
     /// The slot of a ref; one without a series was given once all the same.

@@ -96,6 +96,10 @@ pub(super) fn write(db: &Db, maintenance: &Maintenance) -> io::Result<()> {
     if db.head.late_time_range().is_some() && !maintenance.removed.is_empty() {
         return Ok(());
     }
+    // Likewise chunk files.
+    if db.replayed.get().is_some_and(|replayed| replayed.chunks_of_aliases) {
+        return Ok(());
+    }
     let Some(found) = facts(files, dir) else { return Ok(()) };
     // Whoever had logged something until now has applied it after this, and whoever logs something later changes the log.
     db.head.wait_for_commits();
