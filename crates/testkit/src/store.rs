@@ -507,13 +507,13 @@ impl Store {
         self.compare_those(found, range, matchers, |_| true)
     }
 
-    /// Likewise for all of time and of a source that need not have late samples.
+    /// Likewise for all of time and of a source that need not have late samples, as far as it is known which those are.
     ///
     /// # Errors
     /// The first difference, in words.
     pub fn compare_in_order(&self, found: &Found) -> Result<(), String> {
         let all = Interval { start: Timestamp::MIN, end: Timestamp::MAX };
-        self.compare_those(found, all, &[], |at| at.in_order)
+        self.compare_those(found, all, &[], |at| at.in_order && self.newest_known)
     }
 
     fn compare_those(&self, found: &Found, range: Interval, matchers: &[Matcher], must: impl Fn(&At) -> bool) -> Result<(), String> {
