@@ -33,7 +33,7 @@ use crate::head::mapped::Mapped;
 use crate::head::{self, Head, HeadOptions, HeadStats};
 use crate::wal::{self, CheckpointError, Wal};
 use blocks::Blocks;
-use lifecycle::{MAINTENANCE_PAUSE, MAPPING_PAUSE, Maintenance};
+use lifecycle::{MAINTENANCE_PAUSE, MAPPING_PAUSE, Maintenance, Nameless};
 use progress::Progress;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -309,9 +309,11 @@ impl Db {
         };
         // No segment of this run has samples under these names.
         let begun = wal.segment();
-        let nameless = std::mem::take(&mut replayed.aliases).into_iter().chain(self.head.take_removed());
+        let newest = self.head.time_range().map_or(i64::MIN, |(_, newest)| newest);
+        let nameless = |max_time| move |series_ref| (series_ref, Nameless { segment: begun, max_time });
         maintenance.removed.extend(std::mem::take(&mut replayed.removed));
-        maintenance.removed.extend(nameless.map(|series_ref| (series_ref, begun)));
+        maintenance.removed.extend(self.head.take_removed().into_iter().map(nameless(i64::MIN)));
+        maintenance.removed.extend(std::mem::take(&mut replayed.aliases).into_iter().map(nameless(newest)));
         *self.logs.write().unwrap_or_else(PoisonError::into_inner) = Some(Logs { wal, wbl });
         drop(maintenance);
         // Whoever opens a database twice finds it locked, so this is the first time.

@@ -50,18 +50,35 @@ pub(super) struct Maintenance {
     pub log_truncated_to: Option<i64>,
     /// When the head was last written to a block, by the clock.
     pub head_compacted_at: Option<i64>,
-    /// Refs of series that the head has no more, with the last segment that may hold samples of theirs: until it is gone the log
-    /// keeps their labels.
-    pub removed: HashMap<SeriesRef, SegmentIndex, FixedState>,
+    /// Refs of series that the head has no more, or has under other names: what keeps their labels in the log.
+    pub removed: HashMap<SeriesRef, Nameless, FixedState>,
     /// What the last compaction of out-of-order samples has left to be forgotten.
     pub settled: Option<Settled>,
+}
+
+/// Where the log may have samples under a ref that no series of the head has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nameless {
+    /// The last segment.
+    pub segment: SegmentIndex,
+    /// The time of the last one that is in no block, at the latest: checkpoints take such samples along, whatever their segment.
+    pub max_time: i64,
+}
+
+impl Nameless {
+    /// Whether a checkpoint of the segments up to `last`, of samples from `min_time`, needs the series' labels.
+    fn is_needed(self, last: SegmentIndex, min_time: i64) -> bool {
+        self.segment > last || self.max_time >= min_time
+    }
 }
 
 impl Maintenance {
     fn remember_removed(&mut self, db: &Db) {
         let Some(logs) = db.logs() else { return };
         let segment = logs.wal.segment();
-        self.removed.extend(db.head.take_removed().into_iter().map(|series_ref| (series_ref, segment)));
+        // All that they had is in blocks.
+        let nameless = Nameless { segment, max_time: i64::MIN };
+        self.removed.extend(db.head.take_removed().into_iter().map(|series_ref| (series_ref, nameless)));
     }
 }
 
@@ -388,14 +405,16 @@ impl Db {
         let started = Instant::now();
         let alive = self.head.refs();
         let removed = &maintenance.removed;
-        let keep = |series_ref| alive.binary_search(&series_ref).is_ok() || removed.get(&series_ref).is_some_and(|segment| *segment > last);
         let late_min_time = self.head.late_time_range().map(|(first, _)| first);
+        let oldest = late_min_time.map_or(min_time, |late| late.min(min_time));
+        let needed = |nameless: &Nameless| nameless.is_needed(last, oldest);
+        let keep = |series_ref| alive.binary_search(&series_ref).is_ok() || removed.get(&series_ref).is_some_and(needed);
         let written = wal.checkpoint(&checkpoint::Request { last, min_time, late_min_time }, keep);
         written.map_err(|error| {
             self.counters.checkpoints_failed.fetch_add(1, Ordering::Relaxed);
             DbError::Checkpoint(error)
         })?;
-        maintenance.removed.retain(|_, segment| *segment > last);
+        maintenance.removed.retain(|_, nameless| needed(nameless));
         // What is left over is ignored beside the new checkpoint, and the next one takes it away.
         let folder = self.options.dir.join("wal");
         let deleted = wal.truncate_before(SegmentIndex(last.0 + 1)).map_err(|error| error.to_string());

@@ -15,6 +15,7 @@ mod feed;
 mod refs;
 mod shards;
 
+use super::lifecycle::Nameless;
 use super::saved::{self, Saved, SavedSeries};
 use super::{Db, OpenError, settled};
 use crate::chunk::{Sample, Value};
@@ -49,8 +50,8 @@ pub(super) struct Replayed {
     pub aliases: Vec<SeriesRef>,
     /// Whether chunks in files bear such a ref: only the log says whose they are.
     pub chunks_of_aliases: bool,
-    /// Refs that checkpoints have to keep while a segment up to this one is there.
-    pub removed: Vec<(SeriesRef, SegmentIndex)>,
+    /// Refs that checkpoints have to keep, and as long as what.
+    pub removed: Vec<(SeriesRef, Nameless)>,
     pub time: Duration,
 }
 
@@ -170,7 +171,9 @@ impl State<'_, '_> {
     fn restore(&mut self, saved: &Map) -> bool {
         let whole = saved::read(saved, |saved| match saved {
             Saved::LastRef(series_ref) => self.db.head.reserve_ref(series_ref),
-            Saved::Removed(series_ref, segment) => self.replayed.removed.push((series_ref, SegmentIndex(segment))),
+            Saved::Removed(series_ref, segment, max_time) => {
+                self.replayed.removed.push((series_ref, Nameless { segment: SegmentIndex(segment), max_time }));
+            }
             Saved::Series(series) => self.restore_series(series),
             Saved::Exemplar(series_ref, exemplar) => {
                 if let Some(slot) = self.refs.get(series_ref) {

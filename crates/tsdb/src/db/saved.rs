@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use storage::{Interval, SeriesRef};
 use world::{File, Files};
 
-const MAGIC: &[u8; 8] = b"pyhead\0\x01";
+const MAGIC: &[u8; 8] = b"pyhead\0\x02";
 const CHECKSUM_LEN: usize = 4;
 /// Numbers that say what log and chunk files look like.
 const FACTS: usize = 7;
@@ -48,8 +48,8 @@ pub struct SavedSeries<'b> {
 pub enum Saved<'b> {
     /// The highest ref given.
     LastRef(SeriesRef),
-    /// A ref without a series, and the last segment that may have samples under it.
-    Removed(SeriesRef, u32),
+    /// A ref without a series, the last segment that may have samples under it, and the time of the last one that is in no block.
+    Removed(SeriesRef, u32, i64),
     /// A series.
     Series(SavedSeries<'b>),
     /// An exemplar of one of them.
@@ -115,9 +115,10 @@ pub(super) fn write(db: &Db, maintenance: &Maintenance) -> io::Result<()> {
     found.iter().for_each(|fact| writer.bytes.extend_from_slice(&fact.to_le_bytes()));
     writer.number(db.head.last_ref().0);
     writer.number(maintenance.removed.len() as u64);
-    for (series_ref, segment) in &maintenance.removed {
+    for (series_ref, nameless) in &maintenance.removed {
         writer.number(series_ref.0);
-        writer.number(u64::from(segment.0));
+        writer.number(u64::from(nameless.segment.0));
+        writer.bytes.extend_from_slice(&nameless.max_time.to_le_bytes());
     }
     let mut before = Labels::empty();
     let whole = db.head.export(|series| {
@@ -261,7 +262,8 @@ impl<'b> Reader<'b> {
     fn all(mut self, mut visit: impl FnMut(Saved<'_>)) -> Option<()> {
         visit(Saved::LastRef(SeriesRef(self.number()?)));
         for _ in 0..self.number()? {
-            visit(Saved::Removed(SeriesRef(self.number()?), u32::try_from(self.number()?).ok()?));
+            let (series_ref, segment) = (SeriesRef(self.number()?), u32::try_from(self.number()?).ok()?);
+            visit(Saved::Removed(series_ref, segment, self.word()? as i64));
         }
         let mut pairs: Vec<(&'b str, &'b str)> = Vec::new();
         loop {
