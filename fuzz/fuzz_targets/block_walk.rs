@@ -28,17 +28,17 @@ pub fn walk(mut index: Vec<u8>) {
     }
     assert!(block.symbols().count() <= block.size_bytes() as usize);
     let range = Interval { start: Timestamp(0), end: Timestamp(i64::MAX) };
-    let names = block.label_names(range, &[]).map(|names| names.names).unwrap_or_default();
+    let names = block.label_names(range, &[], &SelectHints::default()).map(|names| names.names).unwrap_or_default();
     for name in names.iter().take(4).map(String::as_str).chain(["a"]) {
-        let values = block.label_values(name, range, &[]).map(|values| values.names).unwrap_or_default();
+        let values = block.label_values(name, range, &[], &SelectHints::default()).map(|values| values.names).unwrap_or_default();
         let value = values.last().map_or("b", String::as_str);
         for (op, value) in [(MatchOp::Equal, value), (MatchOp::NotEqual, value), (MatchOp::Regex, "a.*|b"), (MatchOp::NotRegex, ".+")] {
             let matchers = vec![Matcher::new(op, name, value).expect("a good expression")];
             for series in block.select(range, &matchers, &SelectHints::default()).into_iter().flat_map(|selection| selection.series) {
                 drop(series.decode(range, &mut Column::default()));
             }
-            drop(block.label_names(range, std::slice::from_ref(&matchers)));
-            drop(block.label_values(name, range, &[matchers]));
+            drop(block.label_names(range, std::slice::from_ref(&matchers), &SelectHints::default()));
+            drop(block.label_values(name, range, &[matchers], &SelectHints::default()));
         }
     }
 }

@@ -201,6 +201,32 @@ fn the_configuration_is_replaced_whole_or_not_at_all() {
     assert_eq!(server.terminate(), Some(0));
 }
 
+#[test]
+fn listings_end_at_their_limit_and_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "");
+    let mut samples = Samples::new();
+    for id in ["a", "b", "c"] {
+        samples.insert(labels("m", &[("id", id)]), [(now_ms(), 1.5_f64.to_bits())].into());
+    }
+    assert_eq!(write(&server.address, &samples), Some(204));
+    for (path, limited, all) in [
+        ("/api/v1/labels?", 1, 2),
+        ("/api/v1/label/id/values?", 2, 3),
+        ("/api/v1/label/id/values?match%5B%5D=m&", 2, 3),
+        ("/api/v1/series?match%5B%5D=m&", 2, 3),
+        ("/api/v1/series?match%5B%5D=%7Bid%3D%22a%22%7D&match%5B%5D=%7Bid%3D%22c%22%7D&", 1, 2),
+    ] {
+        for (limit, count) in [(0, all), (limited, limited), (all, all), (all + 1, all)] {
+            let answer = server.get(&format!("{path}limit={limit}")).json();
+            assert_eq!(answer["data"].as_array().map(Vec::len), Some(count), "{path} {limit}: {answer}");
+            let warnings = answer["warnings"].as_array().cloned().unwrap_or_default();
+            let want: &[&str] = if count < all { &["results truncated due to limit"] } else { &[] };
+            assert_eq!(warnings, want, "{path} {limit}");
+        }
+    }
+}
+
 /// One job for each of the exporter's paths.
 fn config(exporter: &Exporter, paths: &[&str]) -> String {
     let mut text = "global: {scrape_interval: 300ms, scrape_timeout: 300ms}\nscrape_configs:\n".to_owned();

@@ -44,7 +44,7 @@ fn main() {
     run("parse and cache", &Nowhere, targets);
     let dir = tempfile::tempdir().unwrap();
     let db = tsdb::Db::open(tsdb::Options::new(dir.path())).unwrap();
-    run("parse, cache, log and head", &db, targets);
+    run("parse, cache, log and head", &*db, targets);
     db.close().unwrap();
 }
 

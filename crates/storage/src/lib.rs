@@ -5,11 +5,13 @@
 //! of them, once, into a [`Column`].
 
 pub mod append;
+pub mod cancel;
 pub mod column;
 pub mod exemplars;
 pub mod select;
 
 pub use append::{Appender, Batch, CommitError, Committed, OnRefused, Row, RowOutcome, RowSeries, RowValue, SeriesHandle, SeriesRef, Slot};
+pub use cancel::{Cancel, Checks};
 pub use column::Column;
 pub use exemplars::{ExemplarSource, SeriesExemplars};
 pub use select::{Interval, Names, Queryable, SelectError, SelectHints, Selection, Series};

@@ -1,6 +1,6 @@
 //! Selecting: matchers and a time range in, series out, each decoded by whoever needs it.
 
-use crate::Column;
+use crate::{Cancel, Column};
 use model::{Labels, Matcher, Timestamp};
 
 /// A query's time range, both ends included.
@@ -12,11 +12,15 @@ pub struct Interval {
     pub end: Timestamp,
 }
 
-/// What a selection may use to do less.
+/// What a selection may use to do less. Of names and values only `limit` and `cancel` count.
 #[derive(Clone, Debug, Default)]
 pub struct SelectHints {
-    /// Give at most this many series (0 = all).
+    /// Give at most this many series, names or values: the first ones (0 = all). Who wants to know whether there are
+    /// more asks for one more.
     pub limit: usize,
+    /// Whether anybody still waits for the answer. It is looked at often enough that a selection among a million series
+    /// ends within some ten milliseconds, with [`SelectError::Cancelled`].
+    pub cancel: Cancel,
     /// Labels are enough: no sample will be decoded (`/series`).
     pub labels_only: bool,
     /// The caller needs series in label order.
@@ -81,11 +85,11 @@ pub trait Queryable: Send + Sync {
     ///
     /// # Errors
     /// See [`SelectError`].
-    fn label_names(&self, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Names, SelectError>;
+    fn label_names(&self, range: Interval, matcher_sets: &[Vec<Matcher>], hints: &SelectHints) -> Result<Names, SelectError>;
 
     /// Values of label `name` of series in `range` that satisfy any of `matcher_sets`.
     ///
     /// # Errors
     /// See [`SelectError`].
-    fn label_values(&self, name: &str, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Names, SelectError>;
+    fn label_values(&self, name: &str, range: Interval, matcher_sets: &[Vec<Matcher>], hints: &SelectHints) -> Result<Names, SelectError>;
 }

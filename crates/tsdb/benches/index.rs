@@ -9,7 +9,7 @@
 
 use model::{Labels, MatchOp, Matcher};
 use std::time::Duration;
-use storage::SeriesRef;
+use storage::{Cancel, SeriesRef};
 use tsdb::head::index::Index;
 
 /// The server's.
@@ -121,20 +121,22 @@ fn matchers(index: &Index) {
         ("__name__=~.+", vec![regex("__name__", ".+")]),
     ];
     for (what, matchers) in sets {
-        let found = index.matching(&matchers);
+        let found = index.matching(&matchers, &Cancel::default().checks());
         let count = found.len();
         let rounds = if count < 10_000 { 1000 } else { 20 };
         let started = Clock::now();
         for _ in 0..rounds {
-            let found = index.matching(&matchers);
+            let found = index.matching(&matchers, &Cancel::default().checks());
             std::hint::black_box(found.min().map(|slot| index.labels(slot)));
         }
         println!("  {what}: {count} series and the labels of one in {:.1} µs", started.elapsed().as_secs_f64() * 1e6 / f64::from(rounds));
     }
-    let name = index.matching(&[Matcher::equal("__name__", "family_11_total")]);
-    timed("  label names of a name", 1.0, || index.label_names(Some(&name)));
-    timed("  pods of a name", 1.0, || index.label_values("pod", Some(&name)));
-    timed("  namespaces of a name", 1.0, || index.label_values("namespace", Some(&name)));
+    let name = index.matching(&[Matcher::equal("__name__", "family_11_total")], &Cancel::default().checks());
+    timed("  label names of a name", 1.0, || index.label_names(Some(&name), 0, &Cancel::default().checks()).expect("never cancelled"));
+    timed("  pods of a name", 1.0, || index.label_values("pod", Some(&name), 0, &Cancel::default().checks()).expect("never cancelled"));
+    timed("  namespaces of a name", 1.0, || {
+        index.label_values("namespace", Some(&name), 0, &Cancel::default().checks()).expect("never cancelled")
+    });
 }
 
 fn timed<T>(what: &str, per: f64, work: impl FnOnce() -> T) -> T {

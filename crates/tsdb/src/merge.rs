@@ -11,10 +11,11 @@
 
 use model::histogram::ResetHint;
 use model::{FloatHistogram, Labels};
+use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::sync::Arc;
-use storage::{Column, Interval, Names, SelectError, Selection, Series};
+use storage::{Cancel, Checks, Column, Interval, Names, SelectError, SelectHints, Selection, Series};
 
 /// How the reader whose rules are followed comes to the first sample; it matters only when several sources begin with one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,7 +303,10 @@ fn split_off(column: &mut Column, at: usize) -> Column {
 
 /// Joins the selections of several sources, the one with the earliest samples first. `sorted`: all are in label order, and
 /// so is the result. At most `limit` series (0 = all). Of one source nothing is touched.
-pub fn merge_selections(mut selections: Vec<Selection>, sorted: bool, limit: usize) -> Selection {
+///
+/// # Errors
+/// [`SelectError::Cancelled`].
+pub fn merge_selections(mut selections: Vec<Selection>, sorted: bool, limit: usize, cancel: &Cancel) -> Result<Selection, SelectError> {
     let mut warnings: Vec<String> = Vec::new();
     for warning in selections.iter_mut().flat_map(|selection| selection.warnings.drain(..)) {
         if !warnings.contains(&warning) {
@@ -317,10 +321,10 @@ pub fn merge_selections(mut selections: Vec<Selection>, sorted: bool, limit: usi
             series.truncate(limit);
             series
         }
-        _ if sorted => merge_sorted(selections, limit),
-        _ => merge_by_hash(selections, limit),
+        _ if sorted => merge_sorted(selections, limit, &cancel.checks())?,
+        _ => merge_by_hash(selections, limit, &cancel.checks())?,
     };
-    Selection { series, warnings }
+    Ok(Selection { series, warnings })
 }
 
 /// A selection's next series, and those after it.
@@ -352,7 +356,7 @@ impl PartialEq for Source {
 
 impl Eq for Source {}
 
-fn merge_sorted(selections: Vec<Selection>, limit: usize) -> Vec<Box<dyn Series>> {
+fn merge_sorted(selections: Vec<Selection>, limit: usize, checks: &Checks<'_>) -> Result<Vec<Box<dyn Series>>, SelectError> {
     let most = selections.iter().map(|selection| selection.series.len()).max().unwrap_or(0);
     let mut heap: BinaryHeap<Source> = BinaryHeap::with_capacity(selections.len());
     for (order, selection) in selections.into_iter().enumerate() {
@@ -363,6 +367,7 @@ fn merge_sorted(selections: Vec<Selection>, limit: usize) -> Vec<Box<dyn Series>
     }
     let mut merged = Vec::with_capacity(most.min(limit));
     while merged.len() < limit {
+        checks.step()?;
         let Some(first) = take_first(&mut heap) else { break };
         if heap.peek().is_none_or(|source| source.next.labels() != first.labels()) {
             merged.push(first);
@@ -374,7 +379,7 @@ fn merge_sorted(selections: Vec<Selection>, limit: usize) -> Vec<Box<dyn Series>
         }
         merged.push(Box::new(MergedSeries::new(same)) as Box<dyn Series>);
     }
-    merged
+    Ok(merged)
 }
 
 fn take_first(heap: &mut BinaryHeap<Source>) -> Option<Box<dyn Series>> {
@@ -385,11 +390,12 @@ fn take_first(heap: &mut BinaryHeap<Source>) -> Option<Box<dyn Series>> {
     })
 }
 
-fn merge_by_hash(selections: Vec<Selection>, limit: usize) -> Vec<Box<dyn Series>> {
+fn merge_by_hash(selections: Vec<Selection>, limit: usize, checks: &Checks<'_>) -> Result<Vec<Box<dyn Series>>, SelectError> {
     let hasher = foldhash::fast::FixedState::default();
     let mut places: hashbrown::HashTable<usize> = hashbrown::HashTable::new();
     let mut merged: Vec<Vec<Box<dyn Series>>> = Vec::new();
     for series in selections.into_iter().flat_map(|selection| selection.series) {
+        checks.step()?;
         let hash_of = |series: &dyn Series| std::hash::BuildHasher::hash_one(&hasher, series.labels().as_bytes());
         let hash = hash_of(&*series);
         if let Some(place) = places.find(hash, |place| merged[*place][0].labels() == series.labels()) {
@@ -403,30 +409,111 @@ fn merge_by_hash(selections: Vec<Selection>, limit: usize) -> Vec<Box<dyn Series
         1 => same.remove(0),
         _ => Box::new(MergedSeries::new(same)) as Box<dyn Series>,
     };
-    merged.into_iter().map(join).collect()
+    Ok(merged.into_iter().map(join).collect())
 }
 
-/// Joins the sorted names or values of several sources.
-pub fn merge_names(sources: Vec<Names>) -> Names {
-    let mut merged = Names::default();
-    let mut joined = 0;
+/// Joins the sorted names or values of several sources, as many as the hints want.
+///
+/// # Errors
+/// [`SelectError::Cancelled`].
+pub fn merge_names(sources: Vec<Names>, hints: &SelectHints) -> Result<Names, SelectError> {
+    let mut warnings: Vec<String> = Vec::new();
+    let mut lists = Vec::with_capacity(sources.len());
     for source in sources {
         for warning in source.warnings {
-            if !merged.warnings.contains(&warning) {
-                merged.warnings.push(warning);
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
             }
         }
         if !source.names.is_empty() {
-            joined += 1;
-            merged.names.extend(source.names);
+            lists.push(source.names);
         }
     }
-    if joined > 1 {
-        // Stable sorting finds the runs that are sorted and merges them.
-        merged.names.sort();
-        merged.names.dedup();
+    Ok(Names { names: merge_lists(lists, hints.limit, String::cmp, &hints.cancel.checks())?, warnings })
+}
+
+/// So many are sorted without a look at whether anybody still waits: some milliseconds.
+const RUN_LEN: usize = 8192;
+
+/// Sorts items of which no two are equal, and keeps the first `limit` (0 = all).
+///
+/// # Errors
+/// [`SelectError::Cancelled`].
+pub(crate) fn sort_first<T>(
+    mut items: Vec<T>,
+    limit: usize,
+    compare: impl Fn(&T, &T) -> Ordering,
+    checks: &Checks<'_>,
+) -> Result<Vec<T>, SelectError> {
+    if items.len() <= RUN_LEN {
+        items.sort_unstable_by(compare);
+        items.truncate(if limit == 0 { usize::MAX } else { limit });
+        return Ok(items);
     }
-    merged
+    let mut runs = Vec::with_capacity(items.len() / RUN_LEN + 1);
+    let mut items = items.into_iter();
+    while items.len() > 0 {
+        let mut run: Vec<T> = items.by_ref().take(RUN_LEN).collect();
+        run.sort_unstable_by(&compare);
+        if limit > 0 {
+            run.truncate(limit);
+        }
+        runs.push(run);
+        if !checks.go_on_after(RUN_LEN as u32) {
+            break;
+        }
+    }
+    checks.outcome()?;
+    merge_lists(runs, limit, compare, checks)
+}
+
+/// Merges sorted lists, of equals one, and gives the first `limit` (0 = all).
+fn merge_lists<T>(
+    mut lists: Vec<Vec<T>>,
+    limit: usize,
+    compare: impl Fn(&T, &T) -> Ordering,
+    checks: &Checks<'_>,
+) -> Result<Vec<T>, SelectError> {
+    let limit = if limit == 0 { usize::MAX } else { limit };
+    while lists.len() > 1 {
+        let mut merged = Vec::with_capacity(lists.len().div_ceil(2));
+        let mut rest = lists.into_iter();
+        while let Some(first) = rest.next() {
+            merged.push(match rest.next() {
+                Some(second) => merge_two(first, second, limit, &compare, checks)?,
+                None => first,
+            });
+        }
+        lists = merged;
+    }
+    let mut list = lists.pop().unwrap_or_default();
+    list.truncate(limit);
+    Ok(list)
+}
+
+fn merge_two<T>(
+    a: Vec<T>,
+    b: Vec<T>,
+    limit: usize,
+    compare: impl Fn(&T, &T) -> Ordering,
+    checks: &Checks<'_>,
+) -> Result<Vec<T>, SelectError> {
+    let mut merged = Vec::with_capacity((a.len() + b.len()).min(limit));
+    let (mut a, mut b) = (a.into_iter().peekable(), b.into_iter().peekable());
+    while merged.len() < limit {
+        checks.step()?;
+        let order = match (a.peek(), b.peek()) {
+            (Some(a), Some(b)) => compare(a, b),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => break,
+        };
+        if order.is_eq() {
+            b.next();
+        }
+        merged.extend(if order.is_gt() { b.next() } else { a.next() });
+    }
+    Ok(merged)
 }
 
 #[cfg(test)]

@@ -100,7 +100,8 @@ fn names_and_warnings_are_there_once() {
         names: names.iter().map(ToString::to_string).collect(),
         warnings: warnings.iter().map(ToString::to_string).collect(),
     };
-    let all = merge_names(vec![names(&["a", "c"], &["w"]), names(&[], &["w", "v"]), names(&["b", "c"], &[])]);
+    let all =
+        merge_names(vec![names(&["a", "c"], &["w"]), names(&[], &["w", "v"]), names(&["b", "c"], &[])], &SelectHints::default()).unwrap();
     assert_eq!((all.names, all.warnings), (vec!["a".to_owned(), "b".to_owned(), "c".to_owned()], vec!["w".to_owned(), "v".to_owned()]));
 }
 
@@ -160,7 +161,7 @@ proptest! {
             warnings: vec![format!("w{}", source % 2)],
         }).collect();
         let warnings: BTreeSet<String> = selections.iter().flat_map(|s| s.warnings.clone()).collect();
-        let all = merge_selections(selections, sorted, limit);
+        let all = merge_selections(selections, sorted, limit, &Cancel::default()).unwrap();
         prop_assert_eq!(all.warnings.len(), warnings.len());
         let mut want: BTreeMap<Labels, Vec<i64>> = BTreeMap::new();
         for (source, numbers) in sources.iter().enumerate() {

@@ -149,14 +149,14 @@ proptest! {
         let anytime = interval(0, END);
         let sets = [matchers.clone()];
         let names: BTreeSet<&str> = matching.iter().flat_map(|(_, labels, _)| labels.iter().map(|(name, _)| name)).collect();
-        prop_assert_eq!(block.label_names(anytime, &sets).unwrap().names, Vec::from_iter(names));
+        prop_assert_eq!(block.label_names(anytime, &sets, &SelectHints::default()).unwrap().names, Vec::from_iter(names));
         for name in ["a", "b", "é", "nope"] {
             let values: BTreeSet<&str> = matching.iter().filter_map(|(_, labels, _)| labels.get(name)).collect();
-            prop_assert_eq!(block.label_values(name, anytime, &sets).unwrap().names, Vec::from_iter(values));
+            prop_assert_eq!(block.label_values(name, anytime, &sets, &SelectHints::default()).unwrap().names, Vec::from_iter(values));
             let values: BTreeSet<&str> = all.keys().filter_map(|labels| labels.get(name)).collect();
-            prop_assert_eq!(block.label_values(name, anytime, &[]).unwrap().names, Vec::from_iter(values));
+            prop_assert_eq!(block.label_values(name, anytime, &[], &SelectHints::default()).unwrap().names, Vec::from_iter(values));
         }
-        prop_assert!(block.label_values("a", interval(END, END + 5), &[]).unwrap().names.is_empty());
+        prop_assert!(block.label_values("a", interval(END, END + 5), &[], &SelectHints::default()).unwrap().names.is_empty());
     }
 }
 
@@ -274,7 +274,10 @@ fn a_damaged_byte_is_noticed_or_changes_nothing() {
             {
                 assert_eq!(got, expected_some, "{name} {at}");
             }
-            drop((block.label_names(interval(0, 10), &[vec![]]), block.label_values("id", interval(0, 10), &[vec![]])));
+            drop((
+                block.label_names(interval(0, 10), &[vec![]], &SelectHints::default()),
+                block.label_values("id", interval(0, 10), &[vec![]], &SelectHints::default()),
+            ));
             for cut in [at, at / 2] {
                 disk.put(&path, sound[..cut].to_vec());
                 if let Ok(block) = Block::open(&files, &block_dir()) {
@@ -418,6 +421,6 @@ fn an_index_cut_while_it_is_open_gives_errors() {
     }
     assert!(selection.series[0].decode(interval(0, END), &mut Column::default()).is_err());
     assert!(everything(&block).is_err());
-    assert!(block.label_values("id", interval(0, END), &[]).is_err());
-    assert!(block.label_names(interval(0, END), &[vec![Matcher::equal("id", "01")]]).is_err());
+    assert!(block.label_values("id", interval(0, END), &[], &SelectHints::default()).is_err());
+    assert!(block.label_names(interval(0, END), &[vec![Matcher::equal("id", "01")]], &SelectHints::default()).is_err());
 }

@@ -130,9 +130,9 @@ fn an_index_of_version_1_is_read() {
     }
     assert_eq!(all(&block, Matcher::equal("foo", "baz"), (0, 1000)), expected[1..]);
     let range = Interval { start: Timestamp(0), end: Timestamp(1000) };
-    assert_eq!(block.label_names(range, &[vec![Matcher::equal("foo", "baz")]]).unwrap().names, ["foo"]);
-    assert_eq!(block.label_values("foo", range, &[]).unwrap().names, ["bar", "baz"]);
-    assert_eq!(block.label_values("foo", range, &[vec![Matcher::equal("foo", "baz")]]).unwrap().names, ["baz"]);
+    assert_eq!(block.label_names(range, &[vec![Matcher::equal("foo", "baz")]], &SelectHints::default()).unwrap().names, ["foo"]);
+    assert_eq!(block.label_values("foo", range, &[], &SelectHints::default()).unwrap().names, ["bar", "baz"]);
+    assert_eq!(block.label_values("foo", range, &[vec![Matcher::equal("foo", "baz")]], &SelectHints::default()).unwrap().names, ["baz"]);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn the_index_version_that_prometheus_2_1_wrote_is_repaired() {
     let block = Block::open(&files(), &dir).unwrap();
     let range = Interval { start: Timestamp::MIN, end: Timestamp(i64::MAX) };
     let b1 = [vec![Matcher::equal("b", "1")]];
-    assert_eq!(block.label_names(range, &b1).unwrap().names, ["a", "b"]);
-    assert_eq!(block.label_values("a", range, &b1).unwrap().names, ["1", "2"]);
-    assert_eq!(block.label_values("b", range, &b1).unwrap().names, ["1"]);
+    assert_eq!(block.label_names(range, &b1, &SelectHints::default()).unwrap().names, ["a", "b"]);
+    assert_eq!(block.label_values("a", range, &b1, &SelectHints::default()).unwrap().names, ["1", "2"]);
+    assert_eq!(block.label_values("b", range, &b1, &SelectHints::default()).unwrap().names, ["1"]);
 }

@@ -148,7 +148,7 @@ proptest! {
         let hints = SelectHints { sorted: true, ..SelectHints::default() };
         let found: Vec<Labels> = head.select(ALL, &matchers, &hints).unwrap().series.iter().map(|s| s.labels().clone()).collect();
         prop_assert_eq!(&found, &want);
-        let names = head.label_names(ALL, std::slice::from_ref(&matchers)).unwrap().names;
+        let names = head.label_names(ALL, std::slice::from_ref(&matchers), &SelectHints::default()).unwrap().names;
         prop_assert_eq!(names.contains(&"extra".to_owned()), found.iter().any(|l| l.get("extra").is_some()));
     }
 }

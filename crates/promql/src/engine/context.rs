@@ -6,7 +6,7 @@ use model::{Millis, Timestamp};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-use storage::{Column, Interval, Queryable, SelectError, Series};
+use storage::{Cancel, Column, Interval, Queryable, SelectError, Series};
 
 /// Where Prometheus says that an evaluation was when it ended early.
 const PLACE: &str = "expression evaluation";
@@ -55,6 +55,12 @@ impl<'q> Context<'q> {
             return Err(QueryError::Timeout(PLACE.into()));
         }
         Ok(())
+    }
+
+    /// The same for the store: a selection ends with the query.
+    pub fn cancel(&self) -> Cancel {
+        let (flag, deadline) = (self.control.cancel.clone(), self.deadline);
+        Cancel::when(move || flag.load(Ordering::Relaxed) || deadline.is_some_and(|deadline| Instant::now() >= deadline))
     }
 
     /// Charges `samples` to the query until the charge is dropped.

@@ -93,13 +93,13 @@ impl Queryable for MemoryStore {
         Ok(Selection { series, warnings: Vec::new() })
     }
 
-    fn label_names(&self, _: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Names, SelectError> {
+    fn label_names(&self, _: Interval, matcher_sets: &[Vec<Matcher>], _: &SelectHints) -> Result<Names, SelectError> {
         let names: BTreeSet<String> =
             self.matching_any(matcher_sets).into_iter().flat_map(|l| l.iter().map(|(n, _)| n.to_owned())).collect();
         Ok(Names { names: names.into_iter().collect(), warnings: Vec::new() })
     }
 
-    fn label_values(&self, name: &str, _: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Names, SelectError> {
+    fn label_values(&self, name: &str, _: Interval, matcher_sets: &[Vec<Matcher>], _: &SelectHints) -> Result<Names, SelectError> {
         let names: BTreeSet<String> = self.matching_any(matcher_sets).into_iter().filter_map(|l| l.get(name).map(str::to_owned)).collect();
         Ok(Names { names: names.into_iter().collect(), warnings: Vec::new() })
     }

@@ -3,7 +3,7 @@
 use super::matching::matching;
 use super::{Block, BlockError, SeriesEntry, SeriesId};
 use model::{Matcher, Timestamp};
-use storage::Interval;
+use storage::{Cancel, Interval};
 
 impl Block {
     /// Deletes the samples in `range` of all series that satisfy any of `matcher_sets`, durably. Whether there were any such series.
@@ -16,7 +16,7 @@ impl Block {
         let mut entry = SeriesEntry::default();
         let mut reader = self.reader();
         for matchers in matcher_sets {
-            for id in matching(&self.0.index, matchers).map_err(|what| self.0.corrupt(what))? {
+            for id in matching(&self.0.index, matchers, &Cancel::default().checks()).map_err(|what| self.0.corrupt(what))? {
                 reader.series(SeriesId(id), &mut entry)?;
                 let touched = entry.chunks.iter().any(|chunk| chunk.min_time <= range.end.0 && range.start.0 <= chunk.max_time);
                 let first = entry.chunks.first().map(|chunk| chunk.min_time);

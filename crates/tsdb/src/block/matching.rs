@@ -8,18 +8,19 @@ use super::SeriesId;
 use super::index::{Corrupt, Index};
 use model::{MatchOp, Matcher};
 use roaring::RoaringBitmap;
+use storage::Checks;
 
-/// The ids of series that satisfy all matchers; without matchers, of all.
-pub(super) fn matching(index: &Index, matchers: &[Matcher]) -> Result<RoaringBitmap, Corrupt> {
+/// The ids of series that satisfy all matchers; without matchers, of all. Worth nothing once `checks` has said no.
+pub(super) fn matching(index: &Index, matchers: &[Matcher], checks: &Checks<'_>) -> Result<RoaringBitmap, Corrupt> {
     let (mut adding, taking): (Vec<&Matcher>, Vec<&Matcher>) = matchers.iter().partition(|m| !m.matches_empty());
     adding.sort_by_cached_key(|matcher| cost(index, matcher));
     let mut found: Option<RoaringBitmap> = None;
     for matcher in adding {
         found = Some(match found {
             Some(found) if found.is_empty() => return Ok(found),
-            Some(found) if worth_looking(&found, index, matcher) => filter(index, &found, matcher)?,
-            Some(found) => found & union(index, matcher, true)?,
-            None => union(index, matcher, true)?,
+            Some(found) if worth_looking(&found, index, matcher) => filter(index, &found, matcher, checks)?,
+            Some(found) => found & union(index, matcher, true, checks)?,
+            None => union(index, matcher, true, checks)?,
         });
     }
     let mut found = match found {
@@ -31,9 +32,9 @@ pub(super) fn matching(index: &Index, matchers: &[Matcher]) -> Result<RoaringBit
             break;
         }
         if worth_looking(&found, index, matcher) {
-            found = filter(index, &found, matcher)?;
+            found = filter(index, &found, matcher, checks)?;
         } else {
-            found -= union(index, matcher, false)?;
+            found -= union(index, matcher, false, checks)?;
         }
     }
     Ok(found)
@@ -49,10 +50,10 @@ fn worth_looking(found: &RoaringBitmap, index: &Index, matcher: &Matcher) -> boo
 }
 
 /// Of these series those that satisfy a matcher, by looking at each.
-fn filter(index: &Index, ids: &RoaringBitmap, matcher: &Matcher) -> Result<RoaringBitmap, Corrupt> {
+fn filter(index: &Index, ids: &RoaringBitmap, matcher: &Matcher, checks: &Checks<'_>) -> Result<RoaringBitmap, Corrupt> {
     let name = index.find_symbol(&matcher.name);
     let mut kept = RoaringBitmap::new();
-    for id in ids {
+    for id in ids.iter().take_while(|_| checks.go_on()) {
         let mut value = Some("");
         let read = index.pairs(SeriesId(id), |n, v| {
             if Some(n) == name {
@@ -80,14 +81,14 @@ fn cost(index: &Index, matcher: &Matcher) -> u64 {
 }
 
 /// Series that have the label with a value for which the matcher says `wanted`.
-fn union(index: &Index, matcher: &Matcher, wanted: bool) -> Result<RoaringBitmap, Corrupt> {
+fn union(index: &Index, matcher: &Matcher, wanted: bool, checks: &Checks<'_>) -> Result<RoaringBitmap, Corrupt> {
     let name = matcher.name.as_str();
     // What the expression or text itself accepts is what the positive operator accepts and the negative one refuses.
     let accepted = match matcher.op {
         MatchOp::Equal | MatchOp::Regex => wanted,
         MatchOp::NotEqual | MatchOp::NotRegex => !wanted,
     };
-    let asked = |(value, place): (&str, u64)| (matcher.matches(value) == wanted).then_some(place);
+    let asked = |(value, place): (&str, u64)| (checks.go_on() && matcher.matches(value) == wanted).then_some(place);
     match matcher.regex() {
         None if accepted => lists(index, index.find(name, &matcher.value)),
         Some(regex) if accepted => match (regex.literals(), regex.prefix()) {

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::Arc;
-use storage::{Column, Interval, Names, Queryable, SelectError, SelectHints, Selection, Series};
+use storage::{Checks, Column, Interval, Names, Queryable, SelectError, SelectHints, Selection, Series};
 
 /// Samples that a chunk is taken to have before anybody has looked.
 const SAMPLES_PER_CHUNK: usize = 120;
@@ -48,10 +48,11 @@ impl Block {
     }
 
     /// The ids of series that satisfy any of the sets.
-    fn matching_any(&self, matcher_sets: &[Vec<Matcher>]) -> Result<RoaringBitmap, SelectError> {
+    fn matching_any(&self, matcher_sets: &[Vec<Matcher>], checks: &Checks<'_>) -> Result<RoaringBitmap, SelectError> {
         let mut ids = RoaringBitmap::new();
         for matchers in matcher_sets {
-            ids |= matching(&self.0.index, matchers).map_err(|what| self.failed(what))?;
+            ids |= matching(&self.0.index, matchers, checks).map_err(|what| self.failed(what))?;
+            checks.outcome()?;
         }
         self.sound()?;
         Ok(ids)
@@ -66,10 +67,17 @@ impl Block {
         if self.0.index.is_faulty() { Err(self.failed("a part of it cannot be read")) } else { Ok(()) }
     }
 
-    /// Sorted names or values for these symbols.
-    fn names(&self, symbols: &BTreeSet<u32>, warnings: Vec<String>) -> Result<Names, SelectError> {
-        // Symbols are sorted: so are their numbers and places.
-        let names = symbols.iter().filter_map(|symbol| self.0.index.symbol(*symbol)).map(str::to_owned).collect();
+    /// The first `limit` (0 = all) of sorted names or values.
+    fn names<'t>(
+        &self,
+        texts: impl Iterator<Item = &'t str>,
+        warnings: Vec<String>,
+        limit: usize,
+        checks: &Checks<'_>,
+    ) -> Result<Names, SelectError> {
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        let names = texts.take_while(|_| checks.go_on()).take(limit).map(str::to_owned).collect();
+        checks.outcome()?;
         self.sound()?;
         Ok(Names { names, warnings })
     }
@@ -80,13 +88,16 @@ impl Queryable for Block {
         if !self.overlaps(range) {
             return Ok(Selection::default());
         }
-        let ids = matching(&self.0.index, matchers).map_err(|what| self.failed(what))?;
+        let checks = hints.cancel.checks();
+        let ids = matching(&self.0.index, matchers, &checks).map_err(|what| self.failed(what))?;
+        checks.outcome()?;
         let tombstones = self.tombstones();
         let mut selected = Selected { block: self.0.clone(), tombstones, series: Vec::new(), chunks: Vec::new() };
         let mut warnings = Vec::new();
         let mut reader = SeriesReader::new(&self.0.index);
         let mut entry = SeriesEntry::default();
         for id in ids {
+            checks.step()?;
             if hints.limit > 0 && selected.series.len() == hints.limit {
                 break;
             }
@@ -119,37 +130,44 @@ impl Queryable for Block {
         self.sound()?;
         let selected = Arc::new(selected);
         // Ids ascend with labels: the order is the caller's, asked for or not.
-        let series = (0..selected.series.len()).map(|at| Box::new(BlockSeries { selected: selected.clone(), at }) as Box<dyn Series>);
-        Ok(Selection { series: series.collect(), warnings })
+        let mut series: Vec<Box<dyn Series>> = Vec::with_capacity(selected.series.len());
+        for at in 0..selected.series.len() {
+            checks.step()?;
+            series.push(Box::new(BlockSeries { selected: selected.clone(), at }));
+        }
+        Ok(Selection { series, warnings })
     }
 
-    fn label_names(&self, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Names, SelectError> {
+    fn label_names(&self, range: Interval, matcher_sets: &[Vec<Matcher>], hints: &SelectHints) -> Result<Names, SelectError> {
         if !self.overlaps(range) {
             return Ok(Names::default());
         }
+        let checks = hints.cancel.checks();
         if matcher_sets.is_empty() {
-            return Ok(Names { names: self.0.index.label_names().map(str::to_owned).collect(), warnings: Vec::new() });
+            return self.names(self.0.index.label_names(), Vec::new(), hints.limit, &checks);
         }
         let (mut symbols, mut warnings) = (BTreeSet::new(), Vec::new());
-        for id in self.matching_any(matcher_sets)? {
+        for id in self.matching_any(matcher_sets, &checks)? {
+            checks.step()?;
             let read = self.0.index.pairs(SeriesId(id), |name, _| _ = symbols.insert(name));
             warnings.extend(read.err().map(|what| self.0.corrupt(format_args!("series {id}: {what}")).to_string()));
         }
-        self.names(&symbols, warnings)
+        // Symbols are sorted: so are their numbers and places.
+        self.names(symbols.iter().filter_map(|symbol| self.0.index.symbol(*symbol)), warnings, hints.limit, &checks)
     }
 
-    fn label_values(&self, name: &str, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Names, SelectError> {
+    fn label_values(&self, name: &str, range: Interval, matcher_sets: &[Vec<Matcher>], hints: &SelectHints) -> Result<Names, SelectError> {
         if !self.overlaps(range) {
             return Ok(Names::default());
         }
+        let checks = hints.cancel.checks();
         if matcher_sets.is_empty() {
-            let names = self.0.index.values(name).map(|(value, _)| value.to_owned()).collect();
-            self.sound()?;
-            return Ok(Names { names, warnings: Vec::new() });
+            return self.names(self.0.index.values(name).map(|(value, _)| value), Vec::new(), hints.limit, &checks);
         }
         let Some(wanted) = self.0.index.find_symbol(name) else { return Ok(Names::default()) };
         let (mut symbols, mut warnings) = (BTreeSet::new(), Vec::new());
-        for id in self.matching_any(matcher_sets)? {
+        for id in self.matching_any(matcher_sets, &checks)? {
+            checks.step()?;
             let read = self.0.index.pairs(SeriesId(id), |name, value| {
                 if name == wanted {
                     symbols.insert(value);
@@ -157,7 +175,8 @@ impl Queryable for Block {
             });
             warnings.extend(read.err().map(|what| self.0.corrupt(format_args!("series {id}: {what}")).to_string()));
         }
-        self.names(&symbols, warnings)
+        // Symbols are sorted: so are their numbers and places.
+        self.names(symbols.iter().filter_map(|symbol| self.0.index.symbol(*symbol)), warnings, hints.limit, &checks)
     }
 }
 

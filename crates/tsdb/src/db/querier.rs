@@ -20,15 +20,21 @@ impl Db {
         open.iter().filter(overlaps).cloned().collect()
     }
 
-    fn names(&self, range: Interval, ask: impl Fn(&dyn Queryable) -> Result<Names, SelectError>) -> Result<Names, SelectError> {
+    fn names(
+        &self,
+        range: Interval,
+        hints: &SelectHints,
+        ask: impl Fn(&dyn Queryable) -> Result<Names, SelectError>,
+    ) -> Result<Names, SelectError> {
         self.ready()?;
+        hints.cancel.check()?;
         let head = ask(&self.head)?;
         let mut all = vec![head];
         for block in self.blocks_in(range) {
             let damaged = |warnings| Names { warnings, ..Names::default() };
             all.push(ask(&block).or_else(|error| without(error).map(damaged))?);
         }
-        Ok(merge_names(all))
+        merge_names(all, hints)
     }
 }
 
@@ -43,6 +49,7 @@ fn without(error: SelectError) -> Result<Vec<String>, SelectError> {
 impl Queryable for Db {
     fn select(&self, range: Interval, matchers: &[Matcher], hints: &SelectHints) -> Result<Selection, SelectError> {
         self.ready()?;
+        hints.cancel.check()?;
         let head = self.head.select(range, matchers, hints)?;
         let blocks = self.blocks_in(range);
         if blocks.is_empty() {
@@ -55,15 +62,15 @@ impl Queryable for Db {
             let damaged = |warnings| Selection { warnings, ..Selection::default() };
             all.push(block.select(range, matchers, hints).or_else(|error| without(error).map(damaged))?);
         }
-        Ok(merge_selections(all, hints.sorted, hints.limit))
+        merge_selections(all, hints.sorted, hints.limit, &hints.cancel)
     }
 
-    fn label_names(&self, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Names, SelectError> {
-        self.names(range, |source| source.label_names(range, matcher_sets))
+    fn label_names(&self, range: Interval, matcher_sets: &[Vec<Matcher>], hints: &SelectHints) -> Result<Names, SelectError> {
+        self.names(range, hints, |source| source.label_names(range, matcher_sets, hints))
     }
 
-    fn label_values(&self, name: &str, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Names, SelectError> {
-        self.names(range, |source| source.label_values(name, range, matcher_sets))
+    fn label_values(&self, name: &str, range: Interval, matcher_sets: &[Vec<Matcher>], hints: &SelectHints) -> Result<Names, SelectError> {
+        self.names(range, hints, |source| source.label_values(name, range, matcher_sets, hints))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::wal::{Records, Wal};
 use model::{Matcher, Timestamp};
 use roaring::RoaringBitmap;
 use std::io;
-use storage::{Interval, SeriesHandle, Slot};
+use storage::{Cancel, Interval, SeriesHandle, Slot};
 
 impl Head {
     /// Deletes the samples in `range` of all series that satisfy any of `matcher_sets`. Of each series only the time that it has
@@ -24,7 +24,7 @@ impl Head {
         let _view = self.sequencer.view();
         let mut slots = RoaringBitmap::new();
         for matchers in matcher_sets {
-            slots |= self.matching(matchers);
+            slots |= self.read_index().matching(matchers, &Cancel::default().checks());
         }
         let replayed = (self.min_valid_time(), self.appendable_from().map_or(i64::MIN, |bound| bound.saturating_sub(1)));
         let mut deleted: Vec<(SeriesHandle, Interval)> = Vec::new();

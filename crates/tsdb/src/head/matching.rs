@@ -12,6 +12,7 @@ use super::postings::{Form, Postings, from_sorted};
 use hashbrown::HashMap;
 use model::{MatchOp, Matcher};
 use roaring::RoaringBitmap;
+use storage::Checks;
 
 /// Running the regex engine on a value costs about so many steps through a list.
 const ENGINE_COST: u64 = 8;
@@ -19,8 +20,8 @@ const ENGINE_COST: u64 = 8;
 const LABEL_COST: u64 = 8;
 
 impl Index {
-    /// The slots of series that satisfy all matchers; without matchers, of all.
-    pub fn matching(&self, matchers: &[Matcher]) -> RoaringBitmap {
+    /// The slots of series that satisfy all matchers; without matchers, of all. Worth nothing once `checks` has said no.
+    pub fn matching(&self, matchers: &[Matcher], checks: &Checks<'_>) -> RoaringBitmap {
         let mut adding: Vec<(u64, &Matcher)> = Vec::with_capacity(matchers.len());
         let mut taking: Vec<(u64, &Matcher)> = Vec::new();
         for matcher in matchers {
@@ -37,9 +38,9 @@ impl Index {
         let mut found: Option<RoaringBitmap> = None;
         for (cost, matcher) in adding {
             found = Some(match found {
-                None => self.having(matcher),
+                None => self.having(matcher, checks),
                 Some(found) if found.is_empty() => return found,
-                Some(found) => self.having_of(found, matcher, cost),
+                Some(found) => self.having_of(found, matcher, cost, checks),
             });
         }
         let mut found = found.unwrap_or_else(|| self.slots().clone());
@@ -47,7 +48,7 @@ impl Index {
             if found.is_empty() {
                 break;
             }
-            self.take_lacking(&mut found, matcher, cost);
+            self.take_lacking(&mut found, matcher, cost, checks);
         }
         found
     }
@@ -75,46 +76,47 @@ impl Index {
     }
 
     /// Series that have the label with a matching value.
-    fn having(&self, matcher: &Matcher) -> RoaringBitmap {
+    fn having(&self, matcher: &Matcher, checks: &Checks<'_>) -> RoaringBitmap {
         if matcher.op == MatchOp::Equal {
             return self.postings_of(&matcher.name, &matcher.value).map(Postings::to_set).unwrap_or_default();
         }
         let mut union = Union::default();
-        self.each_pair(matcher, true, |pair| union.add(self.pairs.postings(pair)));
+        self.each_pair(matcher, true, checks, |pair| union.add(self.pairs.postings(pair)));
         union.finish(self.slot_end())
     }
 
     /// Those of `found` that have the label with a matching value.
-    fn having_of(&self, found: RoaringBitmap, matcher: &Matcher, cost: u64) -> RoaringBitmap {
+    fn having_of(&self, found: RoaringBitmap, matcher: &Matcher, cost: u64, checks: &Checks<'_>) -> RoaringBitmap {
         if matcher.op == MatchOp::Equal {
             return self.postings_of(&matcher.name, &matcher.value).map(|postings| postings.common(&found)).unwrap_or_default();
         }
         if found.len() * LABEL_COST < cost {
-            return self.filter(&found, matcher);
+            return self.filter(&found, matcher, checks);
         }
         let mut union = Union::default();
-        self.each_pair(matcher, true, |pair| union.add_common(self.pairs.postings(pair), &found));
+        self.each_pair(matcher, true, checks, |pair| union.add_common(self.pairs.postings(pair), &found));
         union.finish(self.slot_end())
     }
 
     /// Takes out of `found` the series that have the label with a value that does not match.
-    fn take_lacking(&self, found: &mut RoaringBitmap, matcher: &Matcher, cost: u64) {
+    fn take_lacking(&self, found: &mut RoaringBitmap, matcher: &Matcher, cost: u64, checks: &Checks<'_>) {
         if found.len() * LABEL_COST < cost {
-            *found = self.filter(found, matcher);
+            *found = self.filter(found, matcher, checks);
             return;
         }
-        self.each_pair(matcher, false, |pair| self.pairs.postings(pair).take_from(found));
+        self.each_pair(matcher, false, checks, |pair| self.pairs.postings(pair).take_from(found));
     }
 
     /// Of these slots those that satisfy a matcher, by looking at the label of each; each value is matched once.
-    fn filter(&self, slots: &RoaringBitmap, matcher: &Matcher) -> RoaringBitmap {
+    fn filter(&self, slots: &RoaringBitmap, matcher: &Matcher, checks: &Checks<'_>) -> RoaringBitmap {
         let Some(name) = self.symbols().find(&matcher.name) else {
             return if matcher.matches_empty() { slots.clone() } else { RoaringBitmap::new() };
         };
         let without = matcher.matches_empty();
         let mut known: HashMap<PairId, bool> = HashMap::new();
         let mut matches = |pair: PairId| *known.entry(pair).or_insert_with(|| matcher.matches(self.pairs.value_text(pair)));
-        from_sorted(slots.iter().filter(|slot| self.pair_named(*slot, name).map_or(without, &mut matches)))
+        let looked_at = slots.iter().take_while(|_| checks.go_on());
+        from_sorted(looked_at.filter(|slot| self.pair_named(*slot, name).map_or(without, &mut matches)))
     }
 
     fn postings_of(&self, name: &str, value: &str) -> Option<&Postings> {
@@ -122,15 +124,15 @@ impl Index {
     }
 
     /// Visits the pairs of a matcher's name for whose value it says `wanted`.
-    fn each_pair(&self, matcher: &Matcher, wanted: bool, mut visit: impl FnMut(PairId)) {
+    fn each_pair(&self, matcher: &Matcher, wanted: bool, checks: &Checks<'_>, mut visit: impl FnMut(PairId)) {
         let Some(values) = self.pairs.values(&matcher.name) else { return };
-        let matches = |pair: &PairId| matcher.matches(self.pairs.value_text(*pair)) == wanted;
+        let matches = |pair: &PairId| checks.go_on() && matcher.matches(self.pairs.value_text(*pair)) == wanted;
         match narrowed(matcher, wanted) {
             Candidates::Exactly(texts) => texts.iter().filter_map(|text| self.pairs.find(&matcher.name, text)).for_each(visit),
             Candidates::WithPrefix(prefix) => values.with_prefix(prefix, &self.pairs).filter(matches).for_each(visit),
             Candidates::AllBut(texts) => {
                 let excepted: Vec<PairId> = texts.iter().filter_map(|text| self.pairs.find(&matcher.name, text)).collect();
-                values.iter().filter(|pair| !excepted.contains(pair)).for_each(visit);
+                values.iter().filter(|pair| checks.go_on() && !excepted.contains(pair)).for_each(visit);
             }
             Candidates::Any => values.iter().filter(matches).for_each(&mut visit),
         }

@@ -18,10 +18,12 @@ use roaring::RoaringBitmap;
 use std::convert::Infallible;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
-use storage::{Column, Interval, Names, Queryable, SelectError, SelectHints, Selection, Series, Slot};
+use storage::{Checks, Column, Interval, Names, Queryable, SelectError, SelectHints, Selection, Series, Slot};
 
 /// Samples that a chunk in a file may have: its record does not say.
 const SAMPLES_GUESSED: u32 = 120;
+/// So many entries get their labels under one lock of the index.
+const LABELLED_AT_ONCE: usize = 4096;
 
 /// What a selection copied, shared by its series.
 #[derive(Debug, Default)]
@@ -308,37 +310,72 @@ fn push(sample: &Sample, column: &mut Column) {
 
 impl Head {
     /// Slots of series that satisfy the matchers. While a view that was opened before is open they stay these series'.
-    pub(super) fn matching(&self, matchers: &[Matcher]) -> RoaringBitmap {
-        self.read_index().matching(matchers)
+    ///
+    /// # Errors
+    /// [`SelectError::Cancelled`].
+    pub(super) fn matching(&self, matchers: &[Matcher], checks: &Checks<'_>) -> Result<RoaringBitmap, SelectError> {
+        let found = self.read_index().matching(matchers, checks);
+        checks.outcome().map(|()| found)
     }
 
-    /// Copies the chunks of these series that overlap `range`; series without any are left out.
-    pub(super) fn copy(&self, slots: impl IntoIterator<Item = u32>, range: Interval, labels_only: bool, upto: Sequence) -> Copied {
+    /// Copies the chunks of these series that overlap `range`, until there are `limit` of them (0 = all); series without any
+    /// are left out.
+    fn copy(
+        &self,
+        slots: &RoaringBitmap,
+        range: Interval,
+        (labels_only, limit): (bool, usize),
+        upto: Sequence,
+        checks: &Checks<'_>,
+    ) -> Result<Copied, SelectError> {
         let mut copied = Copied::default();
-        let mut slots = slots.into_iter().peekable();
+        let mut slots = slots.iter().peekable();
         while let Some(first) = slots.peek().copied() {
             let number = slab_number(Slot(first));
             let slab = self.slabs.lock(Slot(first));
             while let Some(slot) = slots.next_if(|slot| slab_number(Slot(*slot)) == number) {
+                checks.step()?;
                 if let Some(slab) = &slab {
                     copied.copy(self, slab, slot, range, labels_only, upto);
                 }
+                if limit > 0 && copied.series.len() == limit {
+                    return Ok(copied);
+                }
             }
         }
-        copied
+        Ok(copied)
+    }
+
+    /// Gives the entries their labels. A view that is older than they are is open.
+    fn label(&self, series: &mut [Entry], checks: &Checks<'_>) -> Result<(), SelectError> {
+        // Whoever wants to add series gets the index in between.
+        for some in series.chunks_mut(LABELLED_AT_ONCE) {
+            let index = self.read_index();
+            for entry in some {
+                checks.step()?;
+                entry.labels = index.labels(entry.slot);
+            }
+        }
+        Ok(())
     }
 
     /// Slots of series that satisfy any of the sets and have samples in `range`; none means that all series count.
-    fn slots_of_any(&self, range: Interval, matcher_sets: &[Vec<Matcher>], upto: Sequence) -> Option<RoaringBitmap> {
+    fn slots_of_any(
+        &self,
+        range: Interval,
+        matcher_sets: &[Vec<Matcher>],
+        upto: Sequence,
+        checks: &Checks<'_>,
+    ) -> Result<Option<RoaringBitmap>, SelectError> {
         if matcher_sets.is_empty() {
-            return None;
+            return Ok(None);
         }
         let mut slots = RoaringBitmap::new();
         for matchers in matcher_sets {
-            slots |= self.matching(matchers);
+            slots |= self.matching(matchers, checks)?;
         }
-        let copied = self.copy(&slots, range, true, upto);
-        Some(copied.series.iter().map(|entry| entry.slot).collect())
+        let copied = self.copy(&slots, range, (true, 0), upto, checks)?;
+        Ok(Some(copied.series.iter().map(|entry| entry.slot).collect()))
     }
 
     fn overlaps(&self, range: Interval) -> bool {
@@ -355,43 +392,44 @@ impl Queryable for Head {
         // The view is taken before the slots are found: a commit that it sees has its series in the index by then. It is
         // kept until the labels are built: no slot is given to another series before.
         let view = self.sequencer.view();
-        let slots = self.matching(matchers);
-        let mut copied = self.copy(&slots, range, hints.labels_only, view.upto());
-        {
-            let index = self.read_index();
-            for entry in &mut copied.series {
-                entry.labels = index.labels(entry.slot);
-            }
-        }
+        let checks = hints.cancel.checks();
+        let slots = self.matching(matchers, &checks)?;
+        // In label order the first ones are known when all are.
+        let limit = if hints.sorted { 0 } else { hints.limit };
+        let mut copied = self.copy(&slots, range, (hints.labels_only, limit), view.upto(), &checks)?;
+        self.label(&mut copied.series, &checks)?;
         drop(view);
         if hints.sorted {
-            copied.series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        }
-        if hints.limit > 0 {
-            copied.series.truncate(hints.limit);
+            copied.series = merge::sort_first(copied.series, hints.limit, |a, b| a.labels.cmp(&b.labels), &checks)?;
         }
         let copied = Arc::new(copied);
-        let series = (0..copied.series.len() as u32).map(|at| Box::new(HeadSeries { copied: copied.clone(), at }) as Box<dyn Series>);
-        Ok(Selection { series: series.collect(), warnings: Vec::new() })
+        let mut series: Vec<Box<dyn Series>> = Vec::with_capacity(copied.series.len());
+        for at in 0..copied.series.len() as u32 {
+            checks.step()?;
+            series.push(Box::new(HeadSeries { copied: copied.clone(), at }));
+        }
+        Ok(Selection { series, warnings: Vec::new() })
     }
 
-    fn label_names(&self, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Names, SelectError> {
+    fn label_names(&self, range: Interval, matcher_sets: &[Vec<Matcher>], hints: &SelectHints) -> Result<Names, SelectError> {
         if !self.overlaps(range) {
             return Ok(Names::default());
         }
         let view = self.sequencer.view();
-        let slots = self.slots_of_any(range, matcher_sets, view.upto());
-        let names = self.read_index().label_names(slots.as_ref());
+        let checks = hints.cancel.checks();
+        let slots = self.slots_of_any(range, matcher_sets, view.upto(), &checks)?;
+        let names = self.read_index().label_names(slots.as_ref(), hints.limit, &checks)?;
         Ok(Names { names, warnings: Vec::new() })
     }
 
-    fn label_values(&self, name: &str, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Names, SelectError> {
+    fn label_values(&self, name: &str, range: Interval, matcher_sets: &[Vec<Matcher>], hints: &SelectHints) -> Result<Names, SelectError> {
         if !self.overlaps(range) {
             return Ok(Names::default());
         }
         let view = self.sequencer.view();
-        let slots = self.slots_of_any(range, matcher_sets, view.upto());
-        let names = self.read_index().label_values(name, slots.as_ref());
+        let checks = hints.cancel.checks();
+        let slots = self.slots_of_any(range, matcher_sets, view.upto(), &checks)?;
+        let names = self.read_index().label_values(name, slots.as_ref(), hints.limit, &checks)?;
         Ok(Names { names, warnings: Vec::new() })
     }
 }

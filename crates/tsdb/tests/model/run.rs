@@ -698,9 +698,9 @@ impl Run {
             if names.is_superset(&must) && names.is_subset(&may) { Ok(()) } else { Err(format!("{what}: {names:?}, expected {must:?}")) }
         };
         let db = self.db();
-        let names = db.label_names(range, &sets).map_err(failed)?.names;
+        let names = db.label_names(range, &sets, &SelectHints::default()).map_err(failed)?.names;
         within("names", names, &|labels| labels.iter().map(|(name, _)| name.to_owned()).collect())?;
-        let values = db.label_values("n", range, &sets).map_err(failed)?.names;
+        let values = db.label_values("n", range, &sets, &SelectHints::default()).map_err(failed)?.names;
         within("values", values, &|labels| labels.get("n").map(str::to_owned).into_iter().collect())
     }
 

@@ -15,6 +15,9 @@ use axum::extract::FromRequest;
 use http::{Method, header};
 use model::Matcher;
 use promql::parser::parse_selector;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use storage::Cancel;
 
 /// Forms beyond this are refused before they are read to the end, as Go's `ParseForm` does.
 pub(crate) const FORM_BYTES_MAX: usize = 10 << 20;
@@ -43,6 +46,24 @@ fn matcher_sets(form: &Form) -> Result<Vec<Vec<Matcher>>, String> {
     Ok(sets)
 }
 
+/// Whoever has it waits for an answer. Dropped with the request, as happens when its client goes away, it sets its flag.
+#[derive(Default)]
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl CancelOnDrop {
+    /// For the store.
+    fn cancel(&self) -> Cancel {
+        let flag = self.0.clone();
+        Cancel::when(move || flag.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Runs `work` on a blocking thread; a panic there ends this request alone.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, ApiError> + Send + 'static) -> Result<T, ApiError> {
     match tokio::task::spawn_blocking(work).await {
@@ -65,4 +86,18 @@ fn array<T>(out: &mut Vec<u8>, entries: impl Iterator<Item = T>, mut write: impl
         write(out, entry);
     }
     out.push(b']');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_is_dropped_tells_the_store() {
+        let waiting = CancelOnDrop::default();
+        let cancel = waiting.cancel();
+        assert!(!cancel.is_cancelled());
+        drop(waiting);
+        assert!(cancel.is_cancelled());
+    }
 }

@@ -1,6 +1,6 @@
 //! `/labels`, `/label/<name>/values` and `/series`.
 
-use super::{TRUNCATED, blocking, matcher_sets};
+use super::{CancelOnDrop, TRUNCATED, blocking, matcher_sets};
 use crate::app::App;
 use crate::json;
 use crate::params::{Form, MAX_TIME, MIN_TIME, ParamError};
@@ -16,7 +16,9 @@ use storage::{Interval, Names, SelectHints};
 pub async fn labels(State(app): State<Arc<App>>, form: Form) -> Result<Response, ApiError> {
     let (limit, range) = (form.limit()?, range(&form)?);
     let sets = matcher_sets(&form).map_err(ApiError::BadData)?;
-    let names = blocking(move || Ok(app.options.queryable.label_names(range, &sets)?)).await?;
+    let waiting = CancelOnDrop::default();
+    let hints = hints(limit, &waiting);
+    let names = blocking(move || Ok(app.options.queryable.label_names(range, &sets, &hints)?)).await?;
     Ok(list(names, limit))
 }
 
@@ -28,7 +30,9 @@ pub async fn values(State(app): State<Arc<App>>, Path(name): Path<String>, form:
     }
     let (limit, range) = (form.limit()?, range(&form)?);
     let sets = matcher_sets(&form).map_err(ApiError::BadData)?;
-    let names = blocking(move || Ok(app.options.queryable.label_values(&name, range, &sets)?)).await?;
+    let waiting = CancelOnDrop::default();
+    let hints = hints(limit, &waiting);
+    let names = blocking(move || Ok(app.options.queryable.label_values(&name, range, &sets, &hints)?)).await?;
     Ok(list(names, limit))
 }
 
@@ -39,14 +43,18 @@ pub async fn series(State(app): State<Arc<App>>, form: Form) -> Result<Response,
     }
     let (limit, range) = (form.limit()?, range(&form)?);
     let sets = matcher_sets(&form).map_err(|message| ParamError { name: "match[]", message })?;
+    let waiting = CancelOnDrop::default();
+    let hints = SelectHints { labels_only: true, sorted: true, ..hints(limit, &waiting) };
     let (found, mut warnings) = blocking(move || {
-        // One more than the limit shows whether there are more.
-        let hints = SelectHints { limit: limit.saturating_add(usize::from(limit > 0)), labels_only: true, sorted: true };
+        let checks = hints.cancel.checks();
         let (mut found, mut warnings) = (BTreeSet::<Labels>::new(), Vec::new());
         for matchers in &sets {
             let selection = app.options.queryable.select(range, matchers, &hints)?;
             warnings.extend(selection.warnings);
-            found.extend(selection.series.iter().map(|series| series.labels().clone()));
+            for series in &selection.series {
+                checks.step()?;
+                found.insert(series.labels().clone());
+            }
         }
         Ok((found, warnings))
     })
@@ -66,6 +74,11 @@ pub async fn series(State(app): State<Arc<App>>, form: Form) -> Result<Response,
         out.push(b']');
     };
     Ok(respond::success(data, &warnings))
+}
+
+/// One more than the limit shows whether there are more.
+fn hints(limit: usize, waiting: &CancelOnDrop) -> SelectHints {
+    SelectHints { limit: limit.saturating_add(usize::from(limit > 0)), cancel: waiting.cancel(), ..SelectHints::default() }
 }
 
 fn range(form: &Form) -> Result<Interval, ParamError> {

@@ -1,6 +1,6 @@
 //! `/query` and `/query_range`.
 
-use super::{TRUNCATED, blocking};
+use super::{CancelOnDrop, TRUNCATED, blocking};
 use crate::app::App;
 use crate::json;
 use crate::params::{Form, Nanos, ParamError, parse_duration};
@@ -16,7 +16,6 @@ use promql::engine::{Control, Engine, QueryError, QueryResult, QueryStats, Value
 use promql::parser;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use storage::Queryable;
@@ -84,18 +83,9 @@ fn parse(app: &App, form: &Form) -> Result<Expr, ApiError> {
     parser::parse(form.value("query"), &app.options.parser).map_err(|e| invalid("query", &e.to_string()))
 }
 
-/// Sets the query's cancel flag when the request is dropped, as happens when its client goes away.
-struct CancelOnDrop(Arc<AtomicBool>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 fn control(form: &Form) -> Result<(Control, CancelOnDrop), ApiError> {
-    let cancel = Arc::new(AtomicBool::new(false));
-    let mut control = Control { cancel: cancel.clone(), text: Some(form.value("query").into()), ..Control::default() };
+    let waiting = CancelOnDrop::default();
+    let mut control = Control { cancel: waiting.0.clone(), text: Some(form.value("query").into()), ..Control::default() };
     if !form.value("timeout").is_empty() {
         let timeout = form.duration("timeout")?;
         control.deadline = Instant::now().checked_add(Duration::from_nanos(timeout.0.max(0).unsigned_abs()));
@@ -105,7 +95,7 @@ fn control(form: &Form) -> Result<(Control, CancelOnDrop), ApiError> {
         let span = parse_duration(lookback).map_err(|e| ApiError::BadData(format!("error parsing lookback delta duration: {e}")))?;
         control.lookback = Some(span.to_millis()).filter(|span| span.0 > 0);
     }
-    Ok((control, CancelOnDrop(cancel)))
+    Ok((control, waiting))
 }
 
 async fn evaluate(

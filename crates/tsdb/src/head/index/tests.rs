@@ -4,6 +4,7 @@ use super::*;
 use model::{MatchOp, Matcher};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use storage::Cancel;
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {
     Labels::from_pairs(pairs.iter().copied())
@@ -34,7 +35,7 @@ impl Twin {
         for (slot, labels) in self.alive.iter().map(|(slot, (labels, _))| (slot, labels)).chain(&self.limbo) {
             assert_eq!(&index.labels(*slot), labels);
         }
-        let found: Vec<u32> = index.matching(matchers).iter().collect();
+        let found: Vec<u32> = index.matching(matchers, &Cancel::default().checks()).iter().collect();
         assert_eq!(found, self.matching(matchers), "{matchers:?}");
         self.check_names(index, &found);
 
@@ -53,10 +54,10 @@ impl Twin {
         let slots: RoaringBitmap = found.iter().copied().collect();
         for (pairs, slots) in [(pairs, None), (of_found, Some(&slots))] {
             let names: BTreeSet<&str> = pairs.iter().map(|(name, _)| *name).collect();
-            assert!(index.label_names(slots).iter().eq(&names));
+            assert!(index.label_names(slots, 0, &Cancel::default().checks()).unwrap().iter().eq(&names));
             for name in ["a", "b", "absent"] {
                 let values: BTreeSet<&str> = pairs.iter().filter(|(n, _)| *n == name).map(|(_, value)| *value).collect();
-                assert!(index.label_values(name, slots).iter().eq(&values), "{name} of {slots:?}");
+                assert!(index.label_values(name, slots, 0, &Cancel::default().checks()).unwrap().iter().eq(&values), "{name} of {slots:?}");
             }
         }
     }
@@ -191,7 +192,7 @@ fn memory_follows_the_number_of_series() {
     while index.compact() {}
     let (left, rows) = (index.bytes(), full.rows);
     assert!(left.total() - rows < full.total() / 3, "{full:?} became {left:?}");
-    assert_eq!(index.matching(&[Matcher::equal("job", "node")]).len(), 5000);
+    assert_eq!(index.matching(&[Matcher::equal("job", "node")], &Cancel::default().checks()).len(), 5000);
 }
 
 #[test]
