@@ -83,7 +83,7 @@ fn a_selection_ends_at_the_first_look_that_says_so() {
             ask(&db, &hints).unwrap();
             let needed = looks.load(Ordering::Relaxed);
             assert!(needed >= LOOKS_MIN, "{asked} of {what}: {needed} looks");
-            for nth in 0..needed {
+            for nth in (0..needed).step_by(needed as usize / 5).chain([needed - 1]) {
                 let (hints, looks) = cancelled_after(nth);
                 let answer = ask(&db, &hints);
                 assert!(matches!(answer, Err(SelectError::Cancelled)), "{asked} of {what}, look {nth} of {needed}");
