@@ -100,8 +100,10 @@ pub struct VectorSelector {
     pub name: Option<String>,
     /// All matchers, `__name__` of `name` as the last.
     pub matchers: Vec<Matcher>,
-    /// `offset`; positive looks back.
+    /// `offset`; positive looks back. 0 if it has to be computed.
     pub offset: Millis,
+    /// The offset if it has to be computed.
+    pub offset_expr: Option<Box<Duration>>,
     /// `@`
     pub at: Option<At>,
     /// `anchored` or `smoothed`
@@ -134,10 +136,59 @@ impl Extended {
 pub struct MatrixSelector {
     /// What is selected, with offset and `@`.
     pub vector: VectorSelector,
-    /// The window's length.
+    /// The window's length. 0 if it has to be computed.
     pub range: Millis,
+    /// The window's length if it has to be computed.
+    pub range_expr: Option<Box<Duration>>,
     /// Where, brackets and modifiers included.
     pub span: Span,
+}
+
+/// A duration that is computed when the query's times are known.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Duration {
+    /// `5m`, `300`
+    Number(NumberLiteral),
+    /// `step()`: the query's step, 0 in an instant query.
+    Step(Span),
+    /// `range()`: from the query's start to its end.
+    Range(Span),
+    /// `min_of(a, b)` or `max_of(a, b)`
+    Extreme {
+        /// The greater of both.
+        max: bool,
+        /// The first.
+        left: Box<Duration>,
+        /// The second.
+        right: Box<Duration>,
+        /// Where.
+        span: Span,
+    },
+    /// `-a`
+    Negated(Box<Duration>, Span),
+    /// `a + b` and other arithmetic.
+    Binary {
+        /// Which.
+        op: BinaryOp,
+        /// The first.
+        left: Box<Duration>,
+        /// The second.
+        right: Box<Duration>,
+    },
+    /// `(a)`
+    Paren(Box<Duration>),
+}
+
+impl Duration {
+    /// Where it stands; parentheses do not count.
+    pub fn span(&self) -> Span {
+        match self {
+            Self::Number(number) => number.span,
+            Self::Step(span) | Self::Range(span) | Self::Extreme { span, .. } | Self::Negated(_, span) => *span,
+            Self::Binary { left, right, .. } => Span { start: left.span().start, end: right.span().end },
+            Self::Paren(inner) => inner.span(),
+        }
+    }
 }
 
 /// A subquery.
@@ -145,12 +196,18 @@ pub struct MatrixSelector {
 pub struct Subquery {
     /// Evaluated at multiples of the step.
     pub expr: Expr,
-    /// The window's length.
+    /// The window's length. 0 if it has to be computed.
     pub range: Millis,
-    /// `None`: the global evaluation interval.
+    /// The window's length if it has to be computed.
+    pub range_expr: Option<Box<Duration>>,
+    /// `None`: the global evaluation interval, or it has to be computed.
     pub step: Option<Millis>,
-    /// `offset`; positive looks back.
+    /// The step if it has to be computed.
+    pub step_expr: Option<Box<Duration>>,
+    /// `offset`; positive looks back. 0 if it has to be computed.
     pub offset: Millis,
+    /// The offset if it has to be computed.
+    pub offset_expr: Option<Box<Duration>>,
     /// `@`
     pub at: Option<At>,
     /// Where.

@@ -32,6 +32,10 @@ pub fn all() -> &'static [Signature] {
     SIGNATURES
 }
 
+const fn experimental_scalar(name: &'static str, args: &'static [ValueType]) -> Signature {
+    Signature { name, args, variadic: 0, result: Scalar, experimental: true }
+}
+
 const fn fixed(name: &'static str, args: &'static [ValueType], result: ValueType) -> Signature {
     Signature { name, args, variadic: 0, result, experimental: false }
 }
@@ -71,6 +75,7 @@ const SIGNATURES: &[Signature] = &[
     fixed("delta", &[Matrix], Vector),
     fixed("deriv", &[Matrix], Vector),
     experimental("double_exponential_smoothing", &[Matrix, Scalar, Scalar], 0),
+    experimental_scalar("end", &[]),
     fixed("exp", &[Vector], Vector),
     fixed("first_over_time", &[Matrix], Vector),
     fixed("floor", &[Vector], Vector),
@@ -93,7 +98,9 @@ const SIGNATURES: &[Signature] = &[
     fixed("log10", &[Vector], Vector),
     fixed("log2", &[Vector], Vector),
     experimental("mad_over_time", &[Matrix], 0),
+    experimental_scalar("max_of", &[Scalar, Scalar]),
     fixed("max_over_time", &[Matrix], Vector),
+    experimental_scalar("min_of", &[Scalar, Scalar]),
     fixed("min_over_time", &[Matrix], Vector),
     variadic("minute", &[Vector], 1),
     variadic("month", &[Vector], 1),
@@ -102,6 +109,7 @@ const SIGNATURES: &[Signature] = &[
     fixed("present_over_time", &[Matrix], Vector),
     fixed("quantile_over_time", &[Scalar, Matrix], Vector),
     fixed("rad", &[Vector], Vector),
+    experimental_scalar("range", &[]),
     fixed("rate", &[Matrix], Vector),
     fixed("resets", &[Matrix], Vector),
     variadic("round", &[Vector, Scalar], 1),
@@ -110,10 +118,15 @@ const SIGNATURES: &[Signature] = &[
     fixed("sin", &[Vector], Vector),
     fixed("sinh", &[Vector], Vector),
     fixed("sort", &[Vector], Vector),
+    experimental("sort_by_label", &[Vector, String], -1),
+    experimental("sort_by_label_desc", &[Vector, String], -1),
     fixed("sort_desc", &[Vector], Vector),
     fixed("sqrt", &[Vector], Vector),
+    experimental_scalar("start", &[]),
+    experimental("start_timestamp", &[Vector], 0),
     fixed("stddev_over_time", &[Matrix], Vector),
     fixed("stdvar_over_time", &[Matrix], Vector),
+    experimental_scalar("step", &[]),
     fixed("sum_over_time", &[Matrix], Vector),
     fixed("tan", &[Vector], Vector),
     fixed("tanh", &[Vector], Vector),
@@ -143,7 +156,7 @@ mod tests {
         for signature in all() {
             assert_eq!(find(signature.name), Some(signature));
         }
-        for name in ["", "Rate", "start", "nonsense"] {
+        for name in ["", "Rate", "nonsense"] {
             assert_eq!(find(name), None, "{name}");
         }
     }

@@ -6,7 +6,7 @@
 
 pub(crate) mod operator;
 
-use crate::ast::{Aggregate, At, Binary, Call, Expr, Extended, MatrixSelector, Span, Subquery, ValueType, VectorSelector};
+use crate::ast::{Aggregate, At, Binary, BinaryOp, Call, Duration, Expr, Extended, MatrixSelector, Span, Subquery, ValueType, VectorSelector};
 use model::{Matcher, Timestamp};
 use operator::{Calendar, Elementwise, WindowFunction};
 
@@ -100,6 +100,8 @@ pub(crate) enum Kind {
     },
     /// `timestamp(selector)`: the samples' own times.
     SampleTime(Selector),
+    /// `start_timestamp(selector)`
+    SampleStart(Selector),
     /// `timestamp(anything else)`: the step's time.
     StepTime(Box<Plan>),
     /// `time()`
@@ -111,7 +113,17 @@ pub(crate) enum Kind {
     Sort {
         input: Box<Plan>,
         descending: bool,
+        /// By these labels instead of by value.
+        labels: Option<Vec<String>>,
     },
+    /// `min_of` and `max_of`
+    ScalarExtreme {
+        max: bool,
+        left: Box<Plan>,
+        right: Box<Plan>,
+    },
+    /// No series at all.
+    Nothing,
     LabelReplace {
         input: Box<Plan>,
         destination: String,
@@ -186,6 +198,8 @@ pub(crate) struct Aggregation {
 pub(crate) struct Planner {
     pub start: Timestamp,
     pub end: Timestamp,
+    /// Milliseconds; 0 in an instant query.
+    pub step: i64,
     pub reading: Reading,
 }
 
@@ -211,7 +225,7 @@ impl Planner {
             Expr::Number(number) => (Kind::Number(number.value), true),
             Expr::String(text) => (Kind::String(text.value.clone()), true),
             Expr::Vector(selector) => {
-                let selector = self.selector(selector);
+                let selector = self.selector(selector)?;
                 let fixed = selector.when.at.is_some();
                 (Kind::Selector(selector), fixed)
             }
@@ -248,6 +262,48 @@ impl Planner {
         self.plan(expr).map(Box::new)
     }
 
+    /// A duration as it stands there, or computed.
+    fn computed(&self, plain: model::Millis, computed: Option<&Duration>, may_be_negative: bool) -> Result<model::Millis, PlanError> {
+        let Some(computed) = computed else { return Ok(plain) };
+        let at = |what: &str| {
+            let span = computed.span();
+            format!("{}:{}: {what}", span.start, span.end)
+        };
+        let seconds = self.seconds(computed)?;
+        if !seconds.is_finite() {
+            return Err(at("duration is NaN or infinite"));
+        }
+        if seconds <= 0.0 && !may_be_negative {
+            return Err(at("duration must be greater than 0"));
+        }
+        if seconds.abs() > crate::parser::SECONDS_MAX {
+            return Err(at("duration is out of range"));
+        }
+        Ok(model::Millis((seconds * 1000.0) as i64))
+    }
+
+    fn seconds(&self, duration: &Duration) -> Result<f64, PlanError> {
+        Ok(match duration {
+            Duration::Number(number) => number.value,
+            Duration::Step(_) => self.step as f64 / 1000.0,
+            Duration::Range(_) => self.end.0.saturating_sub(self.start.0) as f64 / 1000.0,
+            Duration::Extreme { max, left, right, .. } => {
+                let (left, right) = (self.seconds(left)?, self.seconds(right)?);
+                if *max { operator::go_max(left, right) } else { operator::go_min(left, right) }
+            }
+            Duration::Negated(inner, _) => -self.seconds(inner)?,
+            Duration::Paren(inner) => self.seconds(inner)?,
+            Duration::Binary { op, left, right } => {
+                let (left, right) = (self.seconds(left)?, self.seconds(right)?);
+                if right == 0.0 && matches!(op, BinaryOp::Div | BinaryOp::Mod) {
+                    let (span, what) = (duration.span(), if *op == BinaryOp::Div { "division" } else { "modulo" });
+                    return Err(format!("{}:{}: {what} by zero", span.start, span.end));
+                }
+                operator::arithmetic(*op, left, right)
+            }
+        })
+    }
+
     fn when(&self, at: Option<At>, offset: model::Millis) -> When {
         let at = at.map(|at| match at {
             At::Time(time) => time.0,
@@ -257,31 +313,35 @@ impl Planner {
         When { at, offset: offset.0 }
     }
 
-    fn selector(&self, selector: &VectorSelector) -> Selector {
-        Selector {
+    fn selector(&self, selector: &VectorSelector) -> Result<Selector, PlanError> {
+        Ok(Selector {
             matchers: selector.matchers.clone(),
-            when: self.when(selector.at, selector.offset),
+            when: self.when(selector.at, self.computed(selector.offset, selector.offset_expr.as_deref(), true)?),
             extended: selector.extended,
             totals_only: self.reading == Reading::Totals,
-        }
+        })
     }
 
     fn windows(&self, expr: &Expr) -> Result<Windows, PlanError> {
         match unwrap(expr) {
-            Expr::Matrix(MatrixSelector { vector, range, span }) => Ok(Windows {
+            Expr::Matrix(MatrixSelector { vector, range, range_expr, span }) => Ok(Windows {
                 source: WindowSource::Selector(vector.matchers.clone()),
-                when: self.when(vector.at, vector.offset),
-                range: range.0,
+                when: self.when(vector.at, self.computed(vector.offset, vector.offset_expr.as_deref(), true)?),
+                range: self.computed(*range, range_expr.as_deref(), false)?.0,
                 span: *span,
                 extended: vector.extended,
                 totals_only: self.reading == Reading::Totals,
             }),
             Expr::Subquery(subquery) => {
-                let Subquery { expr, range, step, offset, at, span } = subquery.as_ref();
+                let Subquery { expr, range, range_expr, step, step_expr, offset, offset_expr, at, span } = subquery.as_ref();
+                let step = match step_expr {
+                    Some(computed) => Some(self.computed(model::Millis(0), Some(computed), false)?).filter(|step| step.0 != 0),
+                    None => *step,
+                };
                 Ok(Windows {
                     source: WindowSource::Subquery(self.reading(Reading::Buckets).boxed(expr)?, step.map(|s| s.0)),
-                    when: self.when(*at, *offset),
-                    range: range.0,
+                    when: self.when(*at, self.computed(*offset, offset_expr.as_deref(), true)?),
+                    range: self.computed(*range, range_expr.as_deref(), false)?.0,
                     span: *span,
                     extended: None,
                     totals_only: false,
@@ -378,7 +438,7 @@ impl Planner {
             "pi" => Kind::Number(std::f64::consts::PI),
             "timestamp" => match unwrap(argument(args, 0)?) {
                 Expr::Vector(selector) => {
-                    let selector = self.selector(selector);
+                    let selector = self.selector(selector)?;
                     let fixed = selector.when.at.is_some();
                     return Ok((Kind::SampleTime(selector), fixed));
                 }
@@ -386,8 +446,26 @@ impl Planner {
             },
             "scalar" => Kind::ScalarOf(first(self)?),
             "vector" => Kind::VectorOf(first(self)?),
-            "sort" => Kind::Sort { input: first(self)?, descending: false },
-            "sort_desc" => Kind::Sort { input: first(self)?, descending: true },
+            "sort" | "sort_desc" => Kind::Sort { input: first(self)?, descending: name == "sort_desc", labels: None },
+            "sort_by_label" | "sort_by_label_desc" => {
+                let labels = (1..args.len()).map(|i| text(args, i)).collect::<Result<_, _>>()?;
+                Kind::Sort { input: first(self)?, descending: name == "sort_by_label_desc", labels: Some(labels) }
+            }
+            "start" => Kind::Number(self.start.0 as f64 / 1000.0),
+            "end" => Kind::Number(self.end.0 as f64 / 1000.0),
+            "range" => Kind::Number(self.end.0.saturating_sub(self.start.0) as f64 / 1000.0),
+            "step" => Kind::Number(if self.start == self.end { 0.0 } else { self.step as f64 / 1000.0 }),
+            "min_of" | "max_of" => {
+                Kind::ScalarExtreme { max: name == "max_of", left: first(self)?, right: self.boxed(argument(args, 1)?)? }
+            }
+            "start_timestamp" => match unwrap(argument(args, 0)?) {
+                Expr::Vector(selector) => {
+                    let selector = self.selector(selector)?;
+                    let fixed = selector.when.at.is_some();
+                    return Ok((Kind::SampleStart(selector), fixed));
+                }
+                _ => Kind::Nothing,
+            },
             "label_replace" => Kind::LabelReplace {
                 input: first(self)?,
                 destination: text(args, 1)?,
@@ -427,6 +505,7 @@ impl Planner {
             | Kind::HistogramNumber { input, .. }
             | Kind::LabelReplace { input, .. }
             | Kind::LabelJoin { input, .. } => input.invariant,
+            Kind::ScalarExtreme { left, right, .. } => left.invariant && right.invariant,
             Kind::HistogramQuantile { quantile, input } => quantile.invariant && input.invariant,
             Kind::HistogramQuantiles { input, quantiles, .. } => input.invariant && quantiles.iter().all(|q| q.invariant),
             Kind::HistogramFraction { lower, upper, input } => lower.invariant && upper.invariant && input.invariant,

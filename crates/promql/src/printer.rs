@@ -1,6 +1,6 @@
 //! Expressions as Prometheus writes them: normalized, on one line.
 
-use crate::ast::{Aggregate, At, Binary, Cardinality, Expr, Extended, Matching, MatrixSelector, NumberLiteral, Subquery, VectorSelector};
+use crate::ast::{Aggregate, At, Binary, Cardinality, Duration, Expr, Extended, Matching, MatrixSelector, NumberLiteral, Subquery, VectorSelector};
 use model::matcher::MatchOp;
 use model::{Matcher, Millis};
 use std::fmt::{self, Write};
@@ -12,12 +12,12 @@ impl fmt::Display for Expr {
             Self::String(string) => f.write_str(&model::name::quote(&string.value)),
             Self::Vector(vector) => {
                 write_selection(f, vector)?;
-                write!(f, "{}{}{}", at_text(vector.at), extended_text(vector.extended), offset_text(vector.offset))
+                write!(f, "{}{}{}", at_text(vector.at), extended_text(vector.extended), offset_text(vector.offset, vector.offset_expr.as_deref()))
             }
-            Self::Matrix(MatrixSelector { vector, range, .. }) => {
+            Self::Matrix(MatrixSelector { vector, range, range_expr, .. }) => {
                 write_selection(f, vector)?;
-                write!(f, "[{}]", model::duration::format(*range))?;
-                write!(f, "{}{}{}", extended_text(vector.extended), at_text(vector.at), offset_text(vector.offset))
+                write!(f, "[{}]", span_text(*range, range_expr.as_deref()))?;
+                write!(f, "{}{}{}", extended_text(vector.extended), at_text(vector.at), offset_text(vector.offset, vector.offset_expr.as_deref()))
             }
             Self::Subquery(subquery) => write!(f, "{}{}", subquery.expr, subquery_suffix(subquery)),
             Self::Call(call) => {
@@ -37,6 +37,20 @@ impl fmt::Display for Expr {
             Self::Binary(binary) => write!(f, "{} {} {}", binary.left, operator_text(binary), binary.right),
             Self::Unary(unary) => write!(f, "{}{}", if unary.negative { '-' } else { '+' }, unary.expr),
             Self::Paren(paren) => write!(f, "({})", paren.expr),
+        }
+    }
+}
+
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => f.write_str(&number_text(number)),
+            Self::Step(_) => f.write_str("step()"),
+            Self::Range(_) => f.write_str("range()"),
+            Self::Extreme { max, left, right, .. } => write!(f, "{}({left}, {right})", if *max { "max_of" } else { "min_of" }),
+            Self::Negated(inner, _) => write!(f, "-{inner}"),
+            Self::Binary { op, left, right } => write!(f, "{left} {} {right}", op.as_str()),
+            Self::Paren(inner) => write!(f, "({inner})"),
         }
     }
 }
@@ -90,9 +104,10 @@ pub(crate) fn operator_text(binary: &Binary) -> String {
 
 /// `[1h:5m] @ start() offset 5m`
 pub(crate) fn subquery_suffix(subquery: &Subquery) -> String {
-    let step = subquery.step.map(model::duration::format).unwrap_or_default();
-    let range = model::duration::format(subquery.range);
-    format!("[{range}:{step}]{}{}", at_text(subquery.at), offset_text(subquery.offset))
+    let computed = |step: &Duration| step.to_string();
+    let step = subquery.step_expr.as_deref().map(computed).or(subquery.step.map(model::duration::format)).unwrap_or_default();
+    let range = span_text(subquery.range, subquery.range_expr.as_deref());
+    format!("[{range}:{step}]{}{}", at_text(subquery.at), offset_text(subquery.offset, subquery.offset_expr.as_deref()))
 }
 
 fn write_selection(f: &mut fmt::Formatter<'_>, vector: &VectorSelector) -> fmt::Result {
@@ -120,7 +135,14 @@ fn at_text(at: Option<At>) -> String {
     }
 }
 
-fn offset_text(offset: Millis) -> String {
+fn span_text(plain: Millis, computed: Option<&Duration>) -> String {
+    computed.map_or_else(|| model::duration::format(plain), Duration::to_string)
+}
+
+fn offset_text(offset: Millis, computed: Option<&Duration>) -> String {
+    if let Some(computed) = computed {
+        return format!(" offset {computed}");
+    }
     if offset.0 == 0 { String::new() } else { format!(" offset {}", model::duration::format(offset)) }
 }
 

@@ -141,7 +141,10 @@ impl Script {
     }
 
     fn parser_options(&self) -> ParserOptions {
-        ParserOptions { experimental_functions: self.engine.options().experimental_functions, fill_modifiers: true, extended_range_selectors: true }
+        ParserOptions { experimental_functions: self.engine.options().experimental_functions, duration_expressions: true,
+            fill_modifiers: true,
+            extended_range_selectors: true,
+        }
     }
 
     fn instant(&self, query: &str, time: i64) -> Outcome {
@@ -211,7 +214,11 @@ pub(crate) fn duration(text: &str) -> Result<i64, String> {
 
 /// Does nothing in it look at the evaluation time but selectors?
 fn may_be_fixed(expr: &Expr) -> bool {
-    const LOOKERS: [&str; 11] = [
+    const LOOKERS: [&str; 15] = [
+        "end",
+        "range",
+        "start",
+        "step",
         "days_in_month",
         "day_of_month",
         "day_of_week",

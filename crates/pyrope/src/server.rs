@@ -54,6 +54,7 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), behaves_as = PROMETHEUS_VERSION, "Starting Pyrope");
     let parser = ParserOptions {
         experimental_functions: flags.feature("promql-experimental-functions"),
+        duration_expressions: true,
         fill_modifiers: flags.feature("promql-binop-fill-modifiers"),
         extended_range_selectors: flags.feature("promql-extended-range-selectors"),
     };

@@ -46,6 +46,8 @@ enum Pick {
     Value,
     /// In seconds.
     Time,
+    /// The start timestamp, in seconds; 0 if there is none.
+    Start,
 }
 
 /// Series whose windows are to be looked at.
@@ -76,6 +78,11 @@ impl<'c> Evaluator<'c> {
             Kind::ScalarBinary { op, left, right } => {
                 let (left, right) = (self.scalar(left, grid)?, self.scalar(right, grid)?);
                 Ok(left.into_iter().zip(right).map(|(a, b)| scalar_binary(*op, a, b)).collect())
+            }
+            Kind::ScalarExtreme { max, left, right } => {
+                let (left, right) = (self.scalar(left, grid)?, self.scalar(right, grid)?);
+                let pick = if *max { go_max } else { go_min };
+                Ok(left.into_iter().zip(right).map(|(a, b)| pick(a, b)).collect())
             }
             Kind::ScalarOf(input) => self.scalar_of(input, grid),
             other => unreachable!("the parser lets no {other:?} stand for a scalar"),
@@ -123,6 +130,11 @@ impl<'c> Evaluator<'c> {
                 let source = self.select_instant(selector, grid, Pick::Time)?;
                 self.dropping_names(source)
             }
+            Kind::SampleStart(selector) if self.ctx.options.use_start_timestamps => {
+                let source = self.select_instant(selector, grid, Pick::Start)?;
+                self.dropping_names(source)
+            }
+            Kind::SampleStart(_) | Kind::Nothing => Ok(Source::empty(grid.count)),
             Kind::StepTime(input) => {
                 let source = self.vector(input, grid)?.map(move |steps| {
                     for (step, _) in std::mem::take(&mut steps.histograms) {
@@ -145,7 +157,7 @@ impl<'c> Evaluator<'c> {
                 self.one_series(Steps::full(values))
             }
             Kind::VectorOf(input) => self.one_series(Steps::full(self.scalar(input, grid)?)),
-            Kind::Sort { input, descending } => self.sort(input, *descending, plan.span, grid),
+            Kind::Sort { input, descending, labels } => self.sort(input, *descending, labels.as_deref(), plan.span, grid),
             Kind::LabelReplace { input, destination, replacement, source, regex } => {
                 let replace = relabel::replacer(destination, replacement, source, regex)?;
                 self.relabelled(input, destination, grid, replace)
@@ -250,6 +262,7 @@ impl<'c> Evaluator<'c> {
                 let newest = histograms.checked_sub(1).map(|last| &column.histograms[last]);
                 match newest.filter(|(index, _)| *index as usize == next - 1) {
                     _ if pick == Pick::Time => out.put(step, time as f64 / 1000.0),
+                    _ if pick == Pick::Start => out.put(step, column.starts.get(next - 1).copied().unwrap_or(0) as f64 / 1000.0),
                     Some((_, histogram)) => {
                         found += mixed::size(histogram) - 1;
                         out.put_histogram(step, histogram.clone());
@@ -548,12 +561,27 @@ impl<'c> Evaluator<'c> {
         if !op.changes_metric() && !return_bool { Ok(source) } else { self.dropping_names(source) }
     }
 
-    fn sort(self, input: &'c Plan, descending: bool, span: Span, grid: Grid) -> Result<Source<'c>, QueryError> {
+    fn sort(
+        self,
+        input: &'c Plan,
+        descending: bool,
+        labels: Option<&[String]>,
+        span: Span,
+        grid: Grid,
+    ) -> Result<Source<'c>, QueryError> {
         if grid.count != 1 {
             self.ctx.annotate(|a| a.sort_in_range_query(span));
-            return self.vector(input, grid);
+            let source = self.vector(input, grid)?;
+            return Ok(if labels.is_some() { source } else { source.map(|steps| steps.histograms.clear()) });
         }
         let mut done = self.materialised(input, grid)?;
+        if let Some(labels) = labels {
+            done.series.sort_by(|a, b| {
+                let order = relabel::compare_by(&a.head.labels, &b.head.labels, labels);
+                if descending { order.reverse() } else { order }
+            });
+            return Ok(done.into_source(grid.count));
+        }
         // Histograms have no order, and go.
         done.series.retain(|series| !series.steps.present.is_none());
         done.series.sort_by(|a, b| {

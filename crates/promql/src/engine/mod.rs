@@ -64,7 +64,7 @@ impl Engine {
     /// # Errors
     /// See [`QueryError`].
     pub fn instant(&self, store: &dyn Queryable, expr: &Expr, time: Timestamp, control: &Control) -> Result<QueryResult, QueryError> {
-        let plan = self.plan(expr, time, time)?;
+        let plan = self.plan(expr, time, time, 0)?;
         self.run(store, control, |ctx| instant_value(Evaluator::new(ctx), &plan, time))
     }
 
@@ -81,7 +81,7 @@ impl Engine {
         step: Millis,
         control: &Control,
     ) -> Result<QueryResult, QueryError> {
-        let plan = self.plan(expr, start, end)?;
+        let plan = self.plan(expr, start, end, step.0)?;
         if !matches!(plan.value_type, ValueType::Scalar | ValueType::Vector) {
             let got = plan.value_type.documented();
             return Err(QueryError::Execution(format!(
@@ -92,8 +92,8 @@ impl Engine {
         self.run(store, control, |ctx| range_value(Evaluator::new(ctx), &plan, grid))
     }
 
-    fn plan(&self, expr: &Expr, start: Timestamp, end: Timestamp) -> Result<Plan, QueryError> {
-        let planner = Planner { start, end, reading: Reading::default() };
+    fn plan(&self, expr: &Expr, start: Timestamp, end: Timestamp, step: i64) -> Result<Plan, QueryError> {
+        let planner = Planner { start, end, step, reading: Reading::default() };
         planner.plan(expr).map_err(QueryError::Execution)
     }
 

@@ -1,8 +1,9 @@
-//! `label_replace` and `label_join`: they look at labels only.
+//! `label_replace`, `label_join` and `sort_by_label`: they look at labels only.
 
 use super::api::QueryError;
 use model::regex::AnchoredRegex;
 use model::{Labels, LabelsBuilder};
+use std::cmp::Ordering;
 
 /// Replaces labels whose source matches; `None` leaves a series as it is.
 pub(crate) fn replacer<'a>(
@@ -42,4 +43,48 @@ pub(crate) fn joined(labels: &Labels, destination: &str, separator: &str, source
     let mut builder = LabelsBuilder::from_labels(labels);
     builder.set(destination, &values.join(separator));
     builder.build()
+}
+
+/// By the values of these labels, numbers in them as numbers; then by all labels.
+pub(crate) fn compare_by(left: &Labels, right: &Labels, names: &[String]) -> Ordering {
+    let value = |labels: &Labels, name: &str| labels.get(name).unwrap_or("").to_owned();
+    let by_name = names.iter().map(|name| compare_natural(&value(left, name), &value(right, name)));
+    by_name.fold(Ordering::Equal, Ordering::then).then_with(|| left.cmp(right))
+}
+
+/// Runs of digits compare as numbers, what is between them as text.
+fn compare_natural(left: &str, right: &str) -> Ordering {
+    let (mut left_rest, mut right_rest) = (left, right);
+    while !left_rest.is_empty() && !right_rest.is_empty() {
+        let (a, b) = (take_run(&mut left_rest), take_run(&mut right_rest));
+        let order = match (a.parse::<i64>(), b.parse::<i64>()) {
+            (Ok(a), Ok(b)) => a.cmp(&b),
+            _ => a.cmp(b),
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+    left_rest.len().min(1).cmp(&right_rest.len().min(1)).then_with(|| left.cmp(right))
+}
+
+/// The digits, or the other characters, that the text begins with.
+fn take_run<'a>(text: &mut &'a str) -> &'a str {
+    let digits = text.starts_with(|c: char| c.is_ascii_digit());
+    let end = text.find(|c: char| c.is_ascii_digit() != digits).unwrap_or(text.len());
+    let (run, rest) = text.split_at(end);
+    *text = rest;
+    run
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_texts_compare_as_numbers() {
+        for (left, right) in [("cpu9", "cpu10"), ("4.9", "4.16"), ("", "a"), ("a", "a1"), ("1.6.5", "1.10")] {
+            assert_eq!(compare_natural(left, right), Ordering::Less, "{left} {right}");
+        }
+    }
 }

@@ -1,101 +1,141 @@
-//! What stands in the brackets of a range and behind `offset`.
+//! What stands in the brackets of a range and behind `offset`: numbers and durations, and what calculates with them.
 //!
-//! Prometheus can calculate there if an experimental feature is on. We read that language, so that what is refused is
-//! refused with the same words as by a Prometheus without the feature; hence each rule that calculates ends in an error.
+//! Where calculating is not enabled it is read all the same, so that it is refused with the same words as by Prometheus.
 
-use super::{Fail, Parsed, Parser};
-use crate::ast::{BinaryOp, NumberLiteral, Span};
+use super::{DEPTH_MAX, Fail, Parsed, Parser};
+use crate::ast::{BinaryOp, Duration, NumberLiteral, Span};
 use crate::lexer::{Keyword, Kind};
 use model::Millis;
 
 /// Above this many seconds Go's duration, 64 bits of nanoseconds, overflows.
-const SECONDS_MAX: f64 = (1u64 << 63) as f64 / 1e9;
+pub(crate) const SECONDS_MAX: f64 = (1u64 << 63) as f64 / 1e9;
 
 const OPERATORS: u8 = 1;
 const FACTORS: u8 = 2;
 const POWERS: u8 = 3;
 
+/// A duration, and what it is computed from if it is no plain one.
+pub(super) type Read = (Millis, Option<Box<Duration>>);
+
 impl Parser<'_> {
     /// A range or a step, more than zero.
-    pub(super) fn positive_duration(&mut self) -> Parsed<Millis> {
-        let number = self.duration(OPERATORS)?;
-        if number.value <= 0.0 {
+    pub(super) fn positive_duration(&mut self) -> Parsed<Read> {
+        let duration = self.duration(OPERATORS)?;
+        if let Duration::Number(number) = &duration
+            && number.value <= 0.0
+        {
             return Err(self.fail(number.span, "duration must be greater than 0"));
         }
-        Ok(millis(number.value))
+        Ok(read(duration))
     }
 
-    /// An offset. Calculations need parentheses here: `a offset 5m + b` adds vectors.
-    pub(super) fn offset_duration(&mut self) -> Parsed<Millis> {
+    /// An offset. What begins with a number or a function ends there: `a offset 5m + b` adds vectors.
+    pub(super) fn offset_duration(&mut self) -> Parsed<Read> {
         let sign = self.accept_sign()?;
-        if let Kind::Number | Kind::Duration = self.peek()?.kind {
-            let mut number = self.signed_number()?;
-            if let Some((negative, start)) = sign {
-                number.span = Span { start, end: start + 1 };
-                number.value = if negative { -number.value } else { number.value };
+        let duration = match self.peek()?.kind {
+            Kind::Number | Kind::Duration => {
+                let mut number = self.signed_number()?;
+                if let Some((negative, start)) = sign {
+                    number.span = Span { start, end: start + 1 };
+                    number.value = if negative { -number.value } else { number.value };
+                }
+                self.check_range(&number)?;
+                return Ok(read(Duration::Number(number)));
             }
-            self.check_range(&number)?;
-            return Ok(millis(number.value));
-        }
-        // Prometheus takes a sign before parentheses for no calculation.
-        if let (Some((negative, _)), Kind::LeftParen) = (sign, self.peek()?.kind) {
-            self.next()?;
-            let number = self.duration(OPERATORS)?;
-            self.expect(Kind::RightParen)?;
-            return Ok(millis(if negative { -number.value } else { number.value }));
-        }
-        let number = self.duration(if sign.is_some() { POWERS } else { OPERATORS })?;
-        Ok(millis(if let Some((true, _)) = sign { -number.value } else { number.value }))
+            Kind::Keyword(_) => self.duration_operand()?,
+            // Prometheus takes a sign before parentheses for no calculation.
+            Kind::LeftParen if sign.is_some() => {
+                self.next()?;
+                let inner = self.duration(OPERATORS)?;
+                self.expect(Kind::RightParen)?;
+                match inner {
+                    Duration::Number(_) if !self.options.duration_expressions => inner,
+                    inner => Duration::Paren(Box::new(inner)),
+                }
+            }
+            _ => self.duration(if sign.is_some() { POWERS } else { OPERATORS })?,
+        };
+        Ok(read(match sign {
+            Some((true, start)) => negated(duration, start),
+            _ => duration,
+        }))
     }
 
-    fn duration(&mut self, precedence_min: u8) -> Parsed<NumberLiteral> {
+    fn duration(&mut self, precedence_min: u8) -> Parsed<Duration> {
         self.nested(|parser| {
-            let left = parser.duration_operand()?;
-            let Kind::Binary(op) = parser.peek()?.kind else { return Ok(left) };
-            let precedence = match op {
-                BinaryOp::Add | BinaryOp::Sub => OPERATORS,
-                BinaryOp::Mul | BinaryOp::Div | BinaryOp::Mod => FACTORS,
-                BinaryOp::Pow => POWERS,
-                _ => return Ok(left),
-            };
-            if precedence < precedence_min {
-                return Ok(left);
+            let mut left = parser.duration_operand()?;
+            loop {
+                let token = parser.peek()?;
+                let Kind::Binary(op) = token.kind else { return Ok(left) };
+                let precedence = match op {
+                    BinaryOp::Add | BinaryOp::Sub => OPERATORS,
+                    BinaryOp::Mul | BinaryOp::Div | BinaryOp::Mod => FACTORS,
+                    BinaryOp::Pow => POWERS,
+                    _ => return Ok(left),
+                };
+                if precedence < precedence_min {
+                    return Ok(left);
+                }
+                parser.next()?;
+                parser.duration_operators += 1;
+                if parser.duration_operators > DEPTH_MAX {
+                    return Err(parser.too_deep(token.span(), DEPTH_MAX));
+                }
+                let right = parser.duration(if precedence == POWERS { POWERS } else { precedence + 1 })?;
+                parser.check_enabled(left.span())?;
+                if let (Duration::Number(number), BinaryOp::Div | BinaryOp::Mod) = (&right, op)
+                    && number.value == 0.0
+                {
+                    let what = if op == BinaryOp::Div { "division" } else { "modulo" };
+                    return Err(parser.fail(token.span(), format!("{what} by zero")));
+                }
+                left = Duration::Binary { op, left: Box::new(left), right: Box::new(right) };
             }
-            parser.next()?;
-            parser.duration(if precedence == POWERS { POWERS } else { precedence + 1 })?;
-            Err(parser.not_enabled(left.span))
         })
     }
 
-    fn duration_operand(&mut self) -> Parsed<NumberLiteral> {
+    fn duration_operand(&mut self) -> Parsed<Duration> {
         if let Some((negative, start)) = self.accept_sign()? {
-            let mut number = self.duration(POWERS)?;
-            number.span.start = start;
-            number.value = if negative { -number.value } else { number.value };
-            return Ok(number);
+            return Ok(match self.duration(POWERS)? {
+                inner if negative => negated(inner, start),
+                Duration::Number(number) => Duration::Number(NumberLiteral { span: Span { start, ..number.span }, ..number }),
+                inner => inner,
+            });
         }
         match self.peek()?.kind {
             Kind::Number | Kind::Duration => {
                 let number = self.signed_number()?;
                 self.check_range(&number)?;
-                Ok(number)
+                Ok(Duration::Number(number))
             }
             Kind::LeftParen => {
                 self.next()?;
                 let inner = self.duration(OPERATORS)?;
                 self.expect(Kind::RightParen)?;
-                Err(self.not_enabled(inner.span))
+                self.check_enabled(inner.span())?;
+                Ok(Duration::Paren(Box::new(inner)))
             }
             Kind::Keyword(keyword @ (Keyword::Step | Keyword::Range | Keyword::MaxOf | Keyword::MinOf)) => {
                 let start = self.next()?.start;
                 self.expect(Kind::LeftParen)?;
-                if let Keyword::MaxOf | Keyword::MinOf = keyword {
-                    self.duration(OPERATORS)?;
+                let operands = if let Keyword::MaxOf | Keyword::MinOf = keyword {
+                    let left = self.duration(OPERATORS)?;
                     self.expect(Kind::Comma)?;
-                    self.duration(OPERATORS)?;
-                }
+                    Some((left, self.duration(OPERATORS)?))
+                } else {
+                    None
+                };
                 let end = self.expect(Kind::RightParen)?.span().end;
-                Err(self.not_enabled(Span { start, end }))
+                let span = Span { start, end };
+                self.check_enabled(span)?;
+                Ok(match operands {
+                    Some((left, right)) => {
+                        let max = keyword == Keyword::MaxOf;
+                        Duration::Extreme { max, left: Box::new(left), right: Box::new(right), span }
+                    }
+                    None if keyword == Keyword::Step => Duration::Step(span),
+                    None => Duration::Range(span),
+                })
             }
             _ => Err(Fail::Unexpected),
         }
@@ -108,8 +148,30 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn not_enabled(&self, span: Span) -> Fail {
-        self.fail(span, "experimental duration expression is not enabled")
+    fn check_enabled(&self, span: Span) -> Parsed<()> {
+        if self.options.duration_expressions {
+            return Ok(());
+        }
+        Err(self.fail(span, "experimental duration expression is not enabled"))
+    }
+}
+
+fn negated(duration: Duration, start: usize) -> Duration {
+    match duration {
+        Duration::Number(number) => {
+            Duration::Number(NumberLiteral { value: -number.value, span: Span { start, ..number.span }, ..number })
+        }
+        other => {
+            let end = other.span().end;
+            Duration::Negated(Box::new(other), Span { start, end })
+        }
+    }
+}
+
+fn read(duration: Duration) -> Read {
+    match duration {
+        Duration::Number(number) => (millis(number.value), None),
+        other => (Millis(0), Some(Box::new(other))),
     }
 }
 

@@ -210,7 +210,7 @@ impl<'a> Parser<'a> {
 
     fn call(&mut self, name: Token<'a>) -> Parsed<Node> {
         let arguments = self.arguments()?;
-        let Some(function) = functions::find(name.text) else {
+        let Some(function) = functions::find(&name.text.to_ascii_lowercase()).filter(|f| f.name == name.text || name.kind != Kind::Identifier) else {
             return Err(self.fail(name.span(), format!("unknown function with name {}", model::name::quote(name.text))));
         };
         if function.experimental && !self.options.experimental_functions {
@@ -263,7 +263,7 @@ impl<'a> Parser<'a> {
         outcome
     }
 
-    fn too_deep(&self, span: Span, levels: usize) -> Fail {
+    pub(super) fn too_deep(&self, span: Span, levels: usize) -> Fail {
         self.fail(span, format!("expression is nested too deeply, at most {levels} levels are allowed"))
     }
 }

@@ -22,6 +22,7 @@ mod modifier;
 mod selector;
 mod series;
 
+pub(crate) use duration::SECONDS_MAX;
 pub use error::{ParseError, Position};
 pub use series::SequenceValue;
 
@@ -42,6 +43,8 @@ pub const NESTING_MAX: usize = 256;
 pub struct ParserOptions {
     /// `limitk` and `limit_ratio`, and functions that are marked so.
     pub experimental_functions: bool,
+    /// `[5m * 2]`, `offset step()`
+    pub duration_expressions: bool,
     /// `fill`, `fill_left` and `fill_right`.
     pub fill_modifiers: bool,
     /// `anchored` and `smoothed`.
@@ -97,11 +100,13 @@ struct Parser<'a> {
     options: ParserOptions,
     /// Expressions that are open.
     depth: usize,
+    /// Operators in computed durations so far: no tree of them may be higher.
+    duration_operators: usize,
 }
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str, lexer: Lexer<'a>, options: ParserOptions) -> Self {
-        Self { text, lexer, ahead: None, last_start: 0, last_closing: 0, options, depth: 0 }
+        Self { text, lexer, ahead: None, last_start: 0, last_closing: 0, options, depth: 0, duration_operators: 0 }
     }
 
     /// The rule, and behind it nothing.

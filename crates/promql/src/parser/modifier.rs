@@ -1,7 +1,8 @@
 //! What stands behind an expression: `[5m]`, `[1h:5m]`, `offset 5m`, `@ 1234`.
 
 use super::{Fail, Parsed, Parser};
-use crate::ast::{At, Expr, Extended, MatrixSelector, Span, Subquery};
+use super::duration::Read;
+use crate::ast::{At, Duration, Expr, Extended, MatrixSelector, Span, Subquery};
 use crate::lexer::{Keyword, Kind};
 use model::{Millis, Timestamp};
 
@@ -44,59 +45,70 @@ impl Parser<'_> {
 
     fn range_or_subquery(&mut self, expr: Expr) -> Parsed<Expr> {
         let open = self.next()?.start;
-        let range = self.positive_duration().map_err(|fail| self.unexpected(fail, "subquery or range selector", DURATION))?;
+        let (range, range_expr) = self.positive_duration().map_err(|fail| self.unexpected(fail, "subquery or range selector", DURATION))?;
         let separator = self.peek()?;
         match separator.kind {
             Kind::RightBracket => {
                 self.next()?;
-                self.matrix(expr, range, Span { start: open, end: separator.span().end })
+                self.matrix(expr, (range, range_expr), Span { start: open, end: separator.span().end })
             }
             Kind::Colon => {
                 self.next()?;
-                let step = self.step()?;
+                let (step, step_expr) = self.step()?;
                 let close = self.expect(Kind::RightBracket).map_err(|fail| self.unexpected(fail, "subquery selector", r#""]""#))?;
                 let span = Span { start: expr.span().start, end: close.span().end };
                 // Prometheus takes a step that rounds to zero for a missing one.
                 let step = step.filter(|step| step.0 != 0);
-                Ok(Expr::Subquery(Box::new(Subquery { expr, range, step, offset: Millis(0), at: None, span })))
+                Ok(Expr::Subquery(Box::new(Subquery {
+                    expr,
+                    range,
+                    range_expr,
+                    step,
+                    step_expr,
+                    offset: Millis(0),
+                    offset_expr: None,
+                    at: None,
+                    span,
+                })))
             }
             _ => Err(self.unexpected(Fail::Unexpected, "subquery or range", r#"":" or "]""#)),
         }
     }
 
-    fn step(&mut self) -> Parsed<Option<Millis>> {
+    fn step(&mut self) -> Parsed<(Option<Millis>, Option<Box<Duration>>)> {
         if self.peek()?.kind == Kind::RightBracket {
-            return Ok(None);
+            return Ok((None, None));
         }
         let expected = format!("{}, or \"]\"", DURATION.replace("or range()", "range()"));
-        self.positive_duration().map(Some).map_err(|fail| self.unexpected(fail, "subquery selector", &expected))
+        self.positive_duration().map(|(step, computed)| (Some(step), computed)).map_err(|fail| self.unexpected(fail, "subquery selector", &expected))
     }
 
-    fn matrix(&self, expr: Expr, range: Millis, brackets: Span) -> Parsed<Expr> {
+    fn matrix(&self, expr: Expr, (range, range_expr): Read, brackets: Span) -> Parsed<Expr> {
         let Expr::Vector(vector) = expr else {
             return Err(self.fail(brackets, "ranges only allowed for vector selectors"));
         };
-        if vector.offset.0 != 0 {
+        if vector.offset.0 != 0 || vector.offset_expr.is_some() {
             return Err(self.fail(brackets, "no offset modifiers allowed before range"));
         }
         if vector.at.is_some() {
             return Err(self.fail(brackets, "no @ modifiers allowed before range"));
         }
         let span = Span { start: vector.span.start, end: brackets.end };
-        Ok(Expr::Matrix(MatrixSelector { vector, range, span }))
+        Ok(Expr::Matrix(MatrixSelector { vector, range, range_expr, span }))
     }
 
     fn offset(&mut self, mut expr: Expr) -> Parsed<Expr> {
         self.next()?;
-        let offset = self.offset_duration().map_err(|fail| self.unexpected(fail, "offset", DURATION))?;
-        let Some((place, _, end)) = modifiers(&mut expr) else {
+        let (offset, computed) = self.offset_duration().map_err(|fail| self.unexpected(fail, "offset", DURATION))?;
+        let Some((place, place_computed, _, end)) = modifiers(&mut expr) else {
             let message = "offset modifier must be preceded by an instant vector selector or range vector selector or a subquery";
             return Err(self.fail(expr.span(), message));
         };
-        if place.0 != 0 {
+        if place.0 != 0 || place_computed.is_some() {
             return Err(self.fail(expr.span(), "offset may not be set multiple times"));
         }
         *place = offset;
+        *place_computed = computed;
         *end = self.last_closing;
         Ok(expr)
     }
@@ -104,7 +116,7 @@ impl Parser<'_> {
     fn at(&mut self, mut expr: Expr) -> Parsed<Expr> {
         self.next()?;
         let at = self.at_time(&expr).map_err(|fail| self.unexpected(fail, "@", "timestamp"))?;
-        let Some((_, place, end)) = modifiers(&mut expr) else {
+        let Some((_, _, place, end)) = modifiers(&mut expr) else {
             let message = "@ modifier must be preceded by an instant vector selector or range vector selector or a subquery";
             return Err(self.fail(expr.span(), message));
         };
@@ -133,11 +145,12 @@ impl Parser<'_> {
 }
 
 /// Where the expression keeps its offset, its `@` and its end.
-fn modifiers(expr: &mut Expr) -> Option<(&mut Millis, &mut Option<At>, &mut usize)> {
+#[expect(clippy::type_complexity, reason = "four places of one expression")]
+fn modifiers(expr: &mut Expr) -> Option<(&mut Millis, &mut Option<Box<Duration>>, &mut Option<At>, &mut usize)> {
     match expr {
-        Expr::Vector(e) => Some((&mut e.offset, &mut e.at, &mut e.span.end)),
-        Expr::Matrix(e) => Some((&mut e.vector.offset, &mut e.vector.at, &mut e.span.end)),
-        Expr::Subquery(e) => Some((&mut e.offset, &mut e.at, &mut e.span.end)),
+        Expr::Vector(e) => Some((&mut e.offset, &mut e.offset_expr, &mut e.at, &mut e.span.end)),
+        Expr::Matrix(e) => Some((&mut e.vector.offset, &mut e.vector.offset_expr, &mut e.vector.at, &mut e.span.end)),
+        Expr::Subquery(e) => Some((&mut e.offset, &mut e.offset_expr, &mut e.at, &mut e.span.end)),
         Expr::Number(_) | Expr::String(_) | Expr::Call(_) | Expr::Aggregate(_) | Expr::Binary(_) | Expr::Unary(_) | Expr::Paren(_) => None,
     }
 }

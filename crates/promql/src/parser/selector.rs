@@ -13,7 +13,7 @@ impl<'a> Parser<'a> {
         let first = self.peek()?;
         if first.kind == Kind::LeftBrace {
             let (matchers, span) = self.matchers()?;
-            return Ok(VectorSelector { name: None, matchers, offset: Millis(0), at: None, extended: None, span });
+            return Ok(VectorSelector { name: None, matchers, offset: Millis(0), offset_expr: None, at: None, extended: None, span });
         }
         if !is_metric_name(first.kind) {
             return Err(Fail::Unexpected);
@@ -31,7 +31,7 @@ impl<'a> Parser<'a> {
             span.end = braces.end;
         }
         matchers.push(Matcher::equal("__name__", name.text));
-        Ok(VectorSelector { name: Some(name.text.to_owned()), matchers, offset: Millis(0), at: None, extended: None, span })
+        Ok(VectorSelector { name: Some(name.text.to_owned()), matchers, offset: Millis(0), offset_expr: None, at: None, extended: None, span })
     }
 
     fn matchers(&mut self) -> Parsed<(Vec<Matcher>, Span)> {
