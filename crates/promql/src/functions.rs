@@ -90,6 +90,7 @@ const SIGNATURES: &[Signature] = &[
     variadic("hour", &[Vector], 1),
     fixed("idelta", &[Matrix], Vector),
     fixed("increase", &[Matrix], Vector),
+    experimental("info", &[Vector, Vector], 1),
     fixed("irate", &[Matrix], Vector),
     variadic("label_join", &[Vector, String, String, String], -1),
     fixed("label_replace", &[Vector, String, String, String, String], Vector),

@@ -6,7 +6,9 @@
 
 pub(crate) mod operator;
 
-use crate::ast::{Aggregate, At, Binary, BinaryOp, Call, Duration, Expr, Extended, MatrixSelector, Span, Subquery, ValueType, VectorSelector};
+use crate::ast::{
+    Aggregate, At, Binary, BinaryOp, Call, Duration, Expr, Extended, MatrixSelector, Span, Subquery, ValueType, VectorSelector,
+};
 use model::{Matcher, Timestamp};
 use operator::{Calendar, Elementwise, WindowFunction};
 
@@ -124,6 +126,12 @@ pub(crate) enum Kind {
     },
     /// No series at all.
     Nothing,
+    /// `when` is that of the first selector in the input; `matchers` are of labels and names of info metrics.
+    Info {
+        input: Box<Plan>,
+        when: When,
+        matchers: Vec<Matcher>,
+    },
     LabelReplace {
         input: Box<Plan>,
         destination: String,
@@ -260,6 +268,41 @@ impl Planner {
 
     fn boxed(&self, expr: &Expr) -> Result<Box<Plan>, PlanError> {
         self.plan(expr).map(Box::new)
+    }
+
+    /// When the first selector of an expression looks, subqueries around it included.
+    fn first_when(&self, expr: &Expr) -> Result<Option<When>, PlanError> {
+        let of_selector = |vector: &VectorSelector| -> Result<Option<When>, PlanError> {
+            let offset = self.computed(vector.offset, vector.offset_expr.as_deref(), true)?;
+            Ok(Some(self.when(vector.at, offset)))
+        };
+        let first_of = |exprs: &mut dyn Iterator<Item = &Expr>| -> Result<Option<When>, PlanError> {
+            for expr in exprs {
+                if let Some(when) = self.first_when(expr)? {
+                    return Ok(Some(when));
+                }
+            }
+            Ok(None)
+        };
+        match expr {
+            Expr::Vector(vector) => of_selector(vector),
+            Expr::Matrix(matrix) => of_selector(&matrix.vector),
+            Expr::Number(_) | Expr::String(_) => Ok(None),
+            Expr::Unary(unary) => self.first_when(&unary.expr),
+            Expr::Paren(paren) => self.first_when(&paren.expr),
+            Expr::Binary(binary) => first_of(&mut [&binary.left, &binary.right].into_iter()),
+            Expr::Call(call) => first_of(&mut call.args.iter()),
+            Expr::Aggregate(aggregate) => first_of(&mut [&aggregate.expr].into_iter().chain(aggregate.parameter.as_ref())),
+            Expr::Subquery(subquery) => {
+                let Some(inner) = self.first_when(&subquery.expr)? else { return Ok(None) };
+                if inner.at.is_some() {
+                    return Ok(Some(inner));
+                }
+                let offset = self.computed(subquery.offset, subquery.offset_expr.as_deref(), true)?;
+                let outer = self.when(subquery.at, offset);
+                Ok(Some(When { at: outer.at, offset: inner.offset.saturating_add(outer.offset) }))
+            }
+        }
     }
 
     /// A duration as it stands there, or computed.
@@ -400,9 +443,8 @@ impl Planner {
             check_extended(&windows, name)?;
             let scalars = args.iter().enumerate().filter(|(at, _)| *at != window_at);
             let parameters = scalars.map(|(_, scalar)| self.plan(scalar)).collect::<Result<Vec<_>, _>>()?;
-            let invariant = windows.when.at.is_some()
-                && parameters.iter().all(|p| p.invariant)
-                && !matches!(function, WindowFunction::PredictLinear);
+            let invariant =
+                windows.when.at.is_some() && parameters.iter().all(|p| p.invariant) && !matches!(function, WindowFunction::PredictLinear);
             return Ok((Kind::Window { function, windows, parameters }, invariant));
         }
         if let Some(function) = Elementwise::named(name) {
@@ -450,6 +492,16 @@ impl Planner {
             "sort_by_label" | "sort_by_label_desc" => {
                 let labels = (1..args.len()).map(|i| text(args, i)).collect::<Result<_, _>>()?;
                 Kind::Sort { input: first(self)?, descending: name == "sort_by_label_desc", labels: Some(labels) }
+            }
+            "info" => {
+                let input = first(self)?;
+                let matchers = match args.get(1).map(unwrap) {
+                    Some(Expr::Vector(selector)) => selector.matchers.clone(),
+                    _ => Vec::new(),
+                };
+                let when = self.first_when(argument(args, 0)?)?.unwrap_or(When { at: None, offset: 0 });
+                let invariant = input.invariant && args.len() == 1;
+                return Ok((Kind::Info { input, when, matchers }, invariant));
             }
             "start" => Kind::Number(self.start.0 as f64 / 1000.0),
             "end" => Kind::Number(self.end.0 as f64 / 1000.0),

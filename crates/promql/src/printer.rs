@@ -1,6 +1,8 @@
 //! Expressions as Prometheus writes them: normalized, on one line.
 
-use crate::ast::{Aggregate, At, Binary, Cardinality, Duration, Expr, Extended, Matching, MatrixSelector, NumberLiteral, Subquery, VectorSelector};
+use crate::ast::{
+    Aggregate, At, Binary, Cardinality, Duration, Expr, Extended, Matching, MatrixSelector, NumberLiteral, Subquery, VectorSelector,
+};
 use model::matcher::MatchOp;
 use model::{Matcher, Millis};
 use std::fmt::{self, Write};
@@ -12,12 +14,24 @@ impl fmt::Display for Expr {
             Self::String(string) => f.write_str(&model::name::quote(&string.value)),
             Self::Vector(vector) => {
                 write_selection(f, vector)?;
-                write!(f, "{}{}{}", at_text(vector.at), extended_text(vector.extended), offset_text(vector.offset, vector.offset_expr.as_deref()))
+                write!(
+                    f,
+                    "{}{}{}",
+                    at_text(vector.at),
+                    extended_text(vector.extended),
+                    offset_text(vector.offset, vector.offset_expr.as_deref())
+                )
             }
             Self::Matrix(MatrixSelector { vector, range, range_expr, .. }) => {
                 write_selection(f, vector)?;
                 write!(f, "[{}]", span_text(*range, range_expr.as_deref()))?;
-                write!(f, "{}{}{}", extended_text(vector.extended), at_text(vector.at), offset_text(vector.offset, vector.offset_expr.as_deref()))
+                write!(
+                    f,
+                    "{}{}{}",
+                    extended_text(vector.extended),
+                    at_text(vector.at),
+                    offset_text(vector.offset, vector.offset_expr.as_deref())
+                )
             }
             Self::Subquery(subquery) => write!(f, "{}{}", subquery.expr, subquery_suffix(subquery)),
             Self::Call(call) => {

@@ -141,7 +141,9 @@ impl Script {
     }
 
     fn parser_options(&self) -> ParserOptions {
-        ParserOptions { experimental_functions: self.engine.options().experimental_functions, duration_expressions: true,
+        ParserOptions {
+            experimental_functions: self.engine.options().experimental_functions,
+            duration_expressions: true,
             fill_modifiers: true,
             extended_range_selectors: true,
         }

@@ -177,7 +177,8 @@ fn spans_cover_the_text_they_are_about() {
 
 #[test]
 fn experimental_aggregations_need_the_option() {
-    let options = ParserOptions { experimental_functions: true, duration_expressions: false, fill_modifiers: true, extended_range_selectors: true };
+    let options =
+        ParserOptions { experimental_functions: true, duration_expressions: false, fill_modifiers: true, extended_range_selectors: true };
     assert_eq!(parse("limit_ratio(0.5, a)", &options).unwrap().to_string(), "limit_ratio(0.5, a)");
 }
 

@@ -5,7 +5,8 @@ use promql::{ParserOptions, parse, parse_series_description, prettify};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-const OPTIONS: ParserOptions = ParserOptions { experimental_functions: true, duration_expressions: false, fill_modifiers: true, extended_range_selectors: true };
+const OPTIONS: ParserOptions =
+    ParserOptions { experimental_functions: true, duration_expressions: false, fill_modifiers: true, extended_range_selectors: true };
 
 fn table(name: &str) -> Vec<Value> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

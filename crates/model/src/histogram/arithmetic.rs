@@ -386,10 +386,7 @@ impl FloatHistogram {
                 }
                 items
             };
-            if self.schema == previous.schema
-                && self.zero_threshold == 0.0
-                && Arc::ptr_eq(self.spans(positive), previous.spans(positive))
-            {
+            if self.schema == previous.schema && self.zero_threshold == 0.0 && Arc::ptr_eq(self.spans(positive), previous.spans(positive)) {
                 let (now, before) = (self.side(positive).1, previous.side(positive).1);
                 return now.iter().zip(before).any(|(now, before)| now < before);
             }
@@ -583,9 +580,12 @@ mod tests {
     #[test]
     fn hints_of_results() {
         use ResetHint::*;
-        for (left, right, want, collide) in
-            [(Unknown, Reset, Unknown, false), (Reset, NoReset, Unknown, true), (NoReset, Gauge, Gauge, false), (Gauge, Reset, Gauge, false)]
-        {
+        for (left, right, want, collide) in [
+            (Unknown, Reset, Unknown, false),
+            (Reset, NoReset, Unknown, true),
+            (NoReset, Gauge, Gauge, false),
+            (Gauge, Reset, Gauge, false),
+        ] {
             let mut sum = FloatHistogram { reset_hint: left, ..FloatHistogram::default() };
             let reconciled = sum.add(&FloatHistogram { reset_hint: right, ..FloatHistogram::default() }).unwrap();
             assert_eq!((sum.reset_hint, reconciled.resets_collide), (want, collide));

@@ -106,7 +106,8 @@ impl FloatHistogram {
 
     /// The buckets of one side from zero outwards, the zero bucket not looked at.
     pub(super) fn side_buckets(&self, positive: bool) -> Vec<Bucket> {
-        let side = if positive { each(&self.positive_spans, &self.positive_counts) } else { each(&self.negative_spans, &self.negative_counts) };
+        let side =
+            if positive { each(&self.positive_spans, &self.positive_counts) } else { each(&self.negative_spans, &self.negative_counts) };
         side.map(|(index, count)| self.whole_bucket(index, count, positive)).collect()
     }
 

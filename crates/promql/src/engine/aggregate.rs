@@ -3,11 +3,11 @@
 
 use super::api::QueryError;
 use super::eval::Evaluator;
+use super::group::{Natives, Notes};
 use super::kahan::Kahan;
 use super::source::{Materialised, Scratch, Source};
 use super::vector::{Grid, Head, Presence, StepSeries, Steps};
 use super::window;
-use super::group::{Natives, Notes};
 use crate::ast::{AggregateOp, Span};
 use crate::plan::{Aggregation, Kind, Plan};
 use model::labels::METRIC_NAME;
@@ -507,7 +507,7 @@ fn count_values<'c>(
     label: &str,
     grid: Grid,
 ) -> Result<Source<'c>, QueryError> {
-    if label.is_empty() {
+    if !super::relabel::is_label_name(label) {
         return Err(QueryError::Execution(format!("invalid label name {}", model::name::quote(label))));
     }
     let mut aggregation = aggregation.clone();

@@ -157,7 +157,8 @@ impl Annotations {
         let mut infos: BTreeSet<String> = self.infos.into_iter().map(placed).collect();
         let mut warnings = warnings;
         for (metric, (start, count)) in self.start_time_overlaps {
-            let text = format!("PromQL warning: sample has start time that overlaps with previous sample timestamp for metric {}", quote(&metric));
+            let text =
+                format!("PromQL warning: sample has start time that overlaps with previous sample timestamp for metric {}", quote(&metric));
             let times = if count > 1 { format!(" ({count} occurrences)") } else { String::new() };
             warnings.insert(match query {
                 None => text,

@@ -4,10 +4,10 @@
 //! match group finds its own earliest failure, and the earliest of all wins.
 
 use super::api::QueryError;
+use super::context::Context;
 use super::eval::{Evaluator, nameless};
 use super::source::{Materialised, Source, same_labelset};
 use super::vector::{Grid, Head, Presence, StepSeries, Steps};
-use super::context::Context;
 use crate::ast::{BinaryOp, Cardinality, Matching, Span};
 use crate::plan::Plan;
 use crate::plan::operator::{arithmetic, compare};
@@ -216,8 +216,7 @@ pub(crate) fn histograms_with_numbers(
 ) -> Vec<(usize, Arc<FloatHistogram>)> {
     let result = |(step, histogram): (usize, Arc<FloatHistogram>)| {
         let (number, histogram) = (Operand::Float(numbers[step]), Operand::Histogram(&histogram));
-        let outcome =
-            if scalar_left { element(ctx, op, &number, &histogram, span) } else { element(ctx, op, &histogram, &number, span) };
+        let outcome = if scalar_left { element(ctx, op, &number, &histogram, span) } else { element(ctx, op, &histogram, &number, span) };
         match outcome? {
             Outcome::Histogram(result) => Some((step, result)),
             Outcome::Float(_) | Outcome::Holds(_) => None,
@@ -311,7 +310,8 @@ impl Operation<'_> {
         failure: &mut Failure,
         out: &mut Outputs,
     ) -> Result<(), QueryError> {
-        let mut pairs = Pairs { operation: self, swapped, matched: Presence::none(self.grid.count), matched_labels: HashMap::new(), failure, out };
+        let mut pairs =
+            Pairs { operation: self, swapped, matched: Presence::none(self.grid.count), matched_labels: HashMap::new(), failure, out };
         let there = |series: &[StepSeries], at: &[usize]| {
             let mut there = Presence::none(self.grid.count);
             at.iter().for_each(|i| there.union_with(&series[*i].steps.occupied()));

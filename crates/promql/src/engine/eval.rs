@@ -7,6 +7,7 @@ use super::context::{Context, left_open, storage_error};
 use super::date::Civil;
 use super::extended;
 use super::histogram;
+use super::info;
 use super::mixed::{self, Mixed};
 use super::native;
 use super::relabel;
@@ -42,10 +43,12 @@ pub(crate) struct Points {
 
 /// What an instant selector gives of a sample.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Pick {
+pub(crate) enum Pick {
     Value,
     /// In seconds.
     Time,
+    /// In seconds, but histograms as they are.
+    FloatTime,
     /// The start timestamp, in seconds; 0 if there is none.
     Start,
 }
@@ -130,6 +133,7 @@ impl<'c> Evaluator<'c> {
                 let source = self.select_instant(selector, grid, Pick::Time)?;
                 self.dropping_names(source)
             }
+            Kind::Info { input, when, matchers } => info::info(self, input, *when, matchers, grid),
             Kind::SampleStart(selector) if self.ctx.options.use_start_timestamps => {
                 let source = self.select_instant(selector, grid, Pick::Start)?;
                 self.dropping_names(source)
@@ -225,8 +229,9 @@ impl<'c> Evaluator<'c> {
     }
 
     /// At each step the newest sample within the lookback, unless it is a staleness marker.
-    fn select_instant(self, selector: &'c Selector, grid: Grid, pick: Pick) -> Result<Source<'c>, QueryError> {
+    pub fn select_instant(self, selector: &Selector, grid: Grid, pick: Pick) -> Result<Source<'c>, QueryError> {
         let (ctx, weight, when, lookback) = (self.ctx, self.weight, selector.when, self.ctx.lookback);
+        let totals_only = selector.totals_only;
         let interval = left_open(when.time(grid.start).saturating_sub(lookback), when.time(grid.end()));
         let series = self.select(&selector.matchers, interval)?;
         let heads = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
@@ -235,7 +240,7 @@ impl<'c> Evaluator<'c> {
             column.clear();
             ctx.decode(&*series[i], interval, column)?;
             ctx.count_read(column.len() as u64);
-            if selector.totals_only {
+            if totals_only {
                 mixed::keep_totals(column);
             }
             let mut out = Steps::absent(grid.count);
@@ -267,6 +272,7 @@ impl<'c> Evaluator<'c> {
                         found += mixed::size(histogram) - 1;
                         out.put_histogram(step, histogram.clone());
                     }
+                    None if pick == Pick::FloatTime => out.put(step, time as f64 / 1000.0),
                     None => out.put(step, value),
                 }
                 found += 1;
@@ -357,13 +363,7 @@ impl<'c> Evaluator<'c> {
         }
     }
 
-    fn window(
-        self,
-        function: WindowFunction,
-        windows: &'c Windows,
-        parameters: &'c [Plan],
-        grid: Grid,
-    ) -> Result<Source<'c>, QueryError> {
+    fn window(self, function: WindowFunction, windows: &'c Windows, parameters: &'c [Plan], grid: Grid) -> Result<Source<'c>, QueryError> {
         let (ctx, weight) = (self.ctx, self.weight);
         let numbers = parameters.iter().map(|p| self.scalar(p, grid)).collect::<Result<Vec<_>, _>>()?;
         let Columns { heads, fill } = self.columns(windows, grid)?;
@@ -561,14 +561,7 @@ impl<'c> Evaluator<'c> {
         if !op.changes_metric() && !return_bool { Ok(source) } else { self.dropping_names(source) }
     }
 
-    fn sort(
-        self,
-        input: &'c Plan,
-        descending: bool,
-        labels: Option<&[String]>,
-        span: Span,
-        grid: Grid,
-    ) -> Result<Source<'c>, QueryError> {
+    fn sort(self, input: &'c Plan, descending: bool, labels: Option<&[String]>, span: Span, grid: Grid) -> Result<Source<'c>, QueryError> {
         if grid.count != 1 {
             self.ctx.annotate(|a| a.sort_in_range_query(span));
             let source = self.vector(input, grid)?;

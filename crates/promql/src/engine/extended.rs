@@ -180,7 +180,11 @@ impl Windows<'_> {
         Some(if function == WindowFunction::Rate { gain / window::seconds_of_range(self.range) } else { gain })
     }
 
-    fn note_bounds(&self, outcome: Result<model::histogram::Reconciled, IncompatibleSchemas>, during: &str) -> Result<(), IncompatibleSchemas> {
+    fn note_bounds(
+        &self,
+        outcome: Result<model::histogram::Reconciled, IncompatibleSchemas>,
+        during: &str,
+    ) -> Result<(), IncompatibleSchemas> {
         if outcome?.bounds {
             self.ctx.annotate(|a| a.bounds_reconciled(during, self.span));
         }

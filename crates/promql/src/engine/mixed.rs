@@ -11,8 +11,8 @@ use crate::ast::Span;
 use crate::plan::When;
 use crate::plan::operator::WindowFunction;
 use model::FloatHistogram;
-use model::value::is_stale;
 use model::histogram::{Reconciled, ResetHint};
+use model::value::is_stale;
 use std::sync::Arc;
 use storage::Column;
 

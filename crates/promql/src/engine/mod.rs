@@ -18,6 +18,7 @@ mod eval;
 mod extended;
 mod group;
 mod histogram;
+mod info;
 mod kahan;
 mod mixed;
 mod native;
@@ -30,10 +31,10 @@ pub use api::{Control, EngineOptions, MatrixSeries, QueryError, QueryResult, Que
 
 use crate::ast::{Expr, ValueType};
 use crate::plan::{Kind, Plan, Planner, Reading};
-use context::Context;
 pub(crate) use annotations::format_v;
-pub(crate) use histogram::parse_bound;
+use context::Context;
 use eval::{Evaluator, Points, nameless};
+pub(crate) use histogram::parse_bound;
 use model::{Labels, Millis, Timestamp};
 use source::Materialised;
 use storage::Queryable;

@@ -172,11 +172,8 @@ pub(crate) fn quantile(q: f64, histogram: &FloatHistogram) -> (f64, Option<NanOb
         return (bucket.lower + (bucket.upper - bucket.lower) * fraction, skew);
     }
     let (lower, upper) = (bucket.lower.abs().log2(), bucket.upper.abs().log2());
-    let value = if bucket.lower > 0.0 {
-        (lower + (upper - lower) * fraction).exp2()
-    } else {
-        -(upper + (lower - upper) * (1.0 - fraction)).exp2()
-    };
+    let value =
+        if bucket.lower > 0.0 { (lower + (upper - lower) * fraction).exp2() } else { -(upper + (lower - upper) * (1.0 - fraction)).exp2() };
     (value, skew)
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn replacer<'a>(
 ) -> Result<impl Fn(&Labels) -> Option<Labels> + 'a, QueryError> {
     let compiled =
         AnchoredRegex::new(regex).map_err(|_| QueryError::Execution(format!("invalid regular expression in label_replace(): {regex}")))?;
-    if destination.is_empty() {
+    if !is_label_name(destination) {
         return Err(QueryError::Execution(format!("invalid destination label name in label_replace(): {destination}")));
     }
     Ok(move |labels: &Labels| {
@@ -27,11 +27,17 @@ pub(crate) fn replacer<'a>(
     })
 }
 
+/// Any text is a name but the empty one, and what was no UTF-8: bytes that were written with escapes became replacement
+/// characters, which cannot be written otherwise.
+pub(crate) fn is_label_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(char::REPLACEMENT_CHARACTER)
+}
+
 pub(crate) fn check_join(destination: &str, sources: &[String]) -> Result<(), QueryError> {
-    if let Some(source) = sources.iter().find(|s| s.is_empty()) {
+    if let Some(source) = sources.iter().find(|s| !is_label_name(s)) {
         return Err(QueryError::Execution(format!("invalid source label name in label_join(): {source}")));
     }
-    if destination.is_empty() {
+    if !is_label_name(destination) {
         return Err(QueryError::Execution(format!("invalid destination label name in label_join(): {destination}")));
     }
     Ok(())

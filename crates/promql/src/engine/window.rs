@@ -67,7 +67,9 @@ impl Windowed<'_> {
             F::TsOfMin | F::TsOfMax => self.each(|w| {
                 count(looked_at, w);
                 let beats = |new: f64, old: f64| if function == F::TsOfMax { new >= old } else { new <= old };
-                let better = |best: usize, at: usize| if beats(self.values[at], self.values[best]) || self.values[best].is_nan() { at } else { best };
+                let better = |best: usize, at: usize| {
+                    if beats(self.values[at], self.values[best]) || self.values[best].is_nan() { at } else { best }
+                };
                 out.put(w.step, self.times[(w.begin..w.end).fold(w.begin, better)] as f64 / 1000.0);
             }),
             F::Mad => self.each(|w| {

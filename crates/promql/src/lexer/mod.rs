@@ -285,7 +285,16 @@ impl<'a> Lexer<'a> {
 
     fn histogram_word(&mut self) -> Result<Kind, String> {
         const KEYS: [&str; 11] = [
-            "schema", "sum", "count", "z_bucket", "z_bucket_w", "custom_values", "buckets", "offset", "n_buckets", "n_offset",
+            "schema",
+            "sum",
+            "count",
+            "z_bucket",
+            "z_bucket_w",
+            "custom_values",
+            "buckets",
+            "offset",
+            "n_buckets",
+            "n_offset",
             "counter_reset_hint",
         ];
         const HINTS: [&str; 4] = ["unknown", "reset", "not_reset", "gauge"];

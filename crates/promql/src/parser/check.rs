@@ -94,11 +94,29 @@ impl Checker<'_> {
         }
         let place = format!("call to function \"{}\"", function.name);
         for (i, argument) in call.args.iter_mut().enumerate() {
+            if (function.name, i) == ("info", 1) {
+                self.info_labels(argument, &place)?;
+                continue;
+            }
             if let Some(want) = function.args.get(i).or(function.args.last()) {
                 self.expect(argument, *want, &place)?;
             }
         }
         Ok(())
+    }
+
+    /// The second argument of `info` is a selector, but selects labels; so it may match everything.
+    fn info_labels(&self, argument: &Expr, place: &str) -> Checked {
+        let span = argument.span();
+        match argument {
+            Expr::Vector(vector) if vector.name.is_none() => Ok(()),
+            Expr::Vector(_) => self.fail(span, "expected label selectors only, got vector selector instead"),
+            other if other.value_type() != ValueType::Vector => {
+                let got = other.value_type().documented();
+                self.fail(span, format!("expected type {} in {place}, got {got}", ValueType::Vector.documented()))
+            }
+            _ => self.fail(span, "expected label selectors only"),
+        }
     }
 
     fn aggregate(&self, aggregate: &mut Aggregate) -> Checked {

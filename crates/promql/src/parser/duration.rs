@@ -158,9 +158,7 @@ impl Parser<'_> {
 
 fn negated(duration: Duration, start: usize) -> Duration {
     match duration {
-        Duration::Number(number) => {
-            Duration::Number(NumberLiteral { value: -number.value, span: Span { start, ..number.span }, ..number })
-        }
+        Duration::Number(number) => Duration::Number(NumberLiteral { value: -number.value, span: Span { start, ..number.span }, ..number }),
         other => {
             let end = other.span().end;
             Duration::Negated(Box::new(other), Span { start, end })

@@ -3,8 +3,8 @@
 use super::{Fail, Parsed, Parser, SequenceValue};
 use crate::ast::{BinaryOp, Span};
 use crate::lexer::Kind;
-use model::histogram::{ResetHint, Span as Buckets};
 use model::FloatHistogram;
+use model::histogram::{ResetHint, Span as Buckets};
 use std::sync::Arc;
 
 /// A histogram as written.
@@ -17,7 +17,8 @@ impl Parser<'_> {
     /// One histogram, or several: `{{…}}x3`, `{{…}}+{{…}}x3`.
     pub(super) fn histogram_item(&mut self, values: &mut Vec<SequenceValue>) -> Parsed<()> {
         let base = self.histogram()?;
-        let value = |histogram: &Arc<FloatHistogram>, hint_written| SequenceValue::Histogram { histogram: Arc::clone(histogram), hint_written };
+        let value =
+            |histogram: &Arc<FloatHistogram>, hint_written| SequenceValue::Histogram { histogram: Arc::clone(histogram), hint_written };
         let mut current = Arc::new(base.histogram);
         let op = match self.peek()?.kind {
             Kind::Times => {

@@ -1,7 +1,7 @@
 //! What stands behind an expression: `[5m]`, `[1h:5m]`, `offset 5m`, `@ 1234`.
 
-use super::{Fail, Parsed, Parser};
 use super::duration::Read;
+use super::{Fail, Parsed, Parser};
 use crate::ast::{At, Duration, Expr, Extended, MatrixSelector, Span, Subquery};
 use crate::lexer::{Keyword, Kind};
 use model::{Millis, Timestamp};
@@ -80,7 +80,9 @@ impl Parser<'_> {
             return Ok((None, None));
         }
         let expected = format!("{}, or \"]\"", DURATION.replace("or range()", "range()"));
-        self.positive_duration().map(|(step, computed)| (Some(step), computed)).map_err(|fail| self.unexpected(fail, "subquery selector", &expected))
+        self.positive_duration()
+            .map(|(step, computed)| (Some(step), computed))
+            .map_err(|fail| self.unexpected(fail, "subquery selector", &expected))
     }
 
     fn matrix(&self, expr: Expr, (range, range_expr): Read, brackets: Span) -> Parsed<Expr> {

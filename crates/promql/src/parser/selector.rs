@@ -31,7 +31,15 @@ impl<'a> Parser<'a> {
             span.end = braces.end;
         }
         matchers.push(Matcher::equal("__name__", name.text));
-        Ok(VectorSelector { name: Some(name.text.to_owned()), matchers, offset: Millis(0), offset_expr: None, at: None, extended: None, span })
+        Ok(VectorSelector {
+            name: Some(name.text.to_owned()),
+            matchers,
+            offset: Millis(0),
+            offset_expr: None,
+            at: None,
+            extended: None,
+            span,
+        })
     }
 
     fn matchers(&mut self) -> Parsed<(Vec<Matcher>, Span)> {

@@ -2,9 +2,9 @@
 
 use crate::engine::{MatrixSeries, QueryResult, Value, VectorSample};
 use crate::parser::SequenceValue;
-use model::{FloatHistogram, Labels};
 use model::regex::AnchoredRegex;
 use model::value::is_stale;
+use model::{FloatHistogram, Labels};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -197,7 +197,11 @@ impl Block {
             .collect();
         if let Some(want) = self.scalar {
             let value = got.first().and_then(|(_, points)| points.get(&time));
-            return if value.is_some_and(|v| v.is_wanted(&Point::Float(want))) { Ok(()) } else { Err(format!("got {value:?}, want {want}")) };
+            return if value.is_some_and(|v| v.is_wanted(&Point::Float(want))) {
+                Ok(())
+            } else {
+                Err(format!("got {value:?}, want {want}"))
+            };
         }
         if self.ordered { Ok(()) } else { self.check_series(&got, time, 1) }
     }
@@ -247,8 +251,8 @@ impl Block {
         }
         for (labels, points) in got {
             let Some(want) = want.remove(labels) else { return Err(format!("unexpected series {labels} {points:?}")) };
-            let same = points.len() == want.len()
-                && points.iter().zip(&want).all(|((t, v), (want_t, want_v))| t == want_t && v.is_wanted(want_v));
+            let same =
+                points.len() == want.len() && points.iter().zip(&want).all(|((t, v), (want_t, want_v))| t == want_t && v.is_wanted(want_v));
             if !same {
                 return Err(format!("{labels}: got {points:?}, want {want:?}"));
             }

@@ -141,9 +141,9 @@ fn custom_histograms(all: &BTreeMap<Labels, Vec<Stored>>) -> Result<Vec<(Labels,
         }
     }
     let converted = |(labels, by_time): (Labels, BTreeMap<i64, Classic>)| {
-        let samples = by_time.into_iter().map(|(time, classic)| {
-            Ok(Stored { time, start: 0, value: StoredValue::Histogram(Arc::new(classic.to_custom()?)) })
-        });
+        let samples = by_time
+            .into_iter()
+            .map(|(time, classic)| Ok(Stored { time, start: 0, value: StoredValue::Histogram(Arc::new(classic.to_custom()?)) }));
         Ok((labels, samples.collect::<Result<_, String>>()?))
     };
     found.into_iter().map(converted).collect()
