@@ -104,15 +104,41 @@ fn a_directory_that_another_server_has_open() {
 }
 
 #[test]
-fn a_directory_with_what_we_do_not_read() {
-    for name in ["01BKGV7JBM69T2G1BGBGM6KB12/meta.json", "wal/checkpoint.00000003/00000000", "chunks_head/000001"] {
-        let folder = folder_with("");
-        let file = folder.path().join("data").join(name);
+fn a_log_whose_beginning_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = |name: &str, time: i64| [(remote_write::labels(name, &[]), [(time, 1.0_f64.to_bits())].into())].into();
+    let now = remote_write::now_ms();
+    for time in [now, now + 1] {
+        let server = Server::start(folder.path(), "");
+        assert_eq!(remote_write::write(&server.address, &sample("kept", time)), Some(204));
+        assert_eq!(server.terminate(), Some(0));
+    }
+    let data = folder.path().join("data");
+    std::fs::remove_file(data.join("wal/00000000")).unwrap();
+    // What only makes a start faster knows the series too.
+    let _ = std::fs::remove_dir_all(data.join("pyrope"));
+    let before = contents(&data.join("wal"));
+    let mut command = command(folder.path(), free_port());
+    command.stdout(std::process::Stdio::null());
+    refused(command, 1, &["replay WAL", "unknown series", "00000001", "restore the missing files"]);
+    assert_eq!(contents(&data.join("wal")), before);
+}
+
+#[test]
+fn damaged_parts_of_a_directory_cost_only_themselves() {
+    for name in ["01BKGV7JBM69T2G1BGBGM6KB12/meta.json", "wal/checkpoint.00000003/00000000", "chunks_head/000001", "wal/00000000"] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let sample = [(remote_write::labels("kept", &[]), [(remote_write::now_ms(), 1.0_f64.to_bits())].into())].into();
+        let file = data.join(name);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, [7; 64]).unwrap();
-        let before = contents(&folder.path().join("data"));
-        refused(command(folder.path(), free_port()), 1, &["cannot read yet", "left untouched", "choose another --storage.tsdb.path"]);
-        assert_eq!(contents(&folder.path().join("data")), before, "{name}");
+        let server = Server::start(folder.path(), "");
+        assert_eq!(remote_write::write(&server.address, &sample), Some(204), "{name}");
+        server.kill();
+        let server = Server::start(folder.path(), "");
+        samples::assert_kept(&sample, &samples::shown(&server));
+        assert!(name.starts_with("0") == data.join("pyrope/damaged/01BKGV7JBM69T2G1BGBGM6KB12").is_dir(), "{name}");
     }
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 pub mod exporter;
+pub mod feed;
 pub mod remote_write;
 pub mod samples;
 

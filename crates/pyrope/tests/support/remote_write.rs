@@ -8,10 +8,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Sends these samples; the status of the answer, or none if none came.
 pub fn write(address: &str, samples: &Samples) -> Option<u16> {
+    post(address, &request(samples))
+}
+
+/// Sends a `prometheus.WriteRequest`.
+pub fn post(address: &str, request: &[u8]) -> Option<u16> {
     let headers =
         [("Content-Type", "application/x-protobuf"), ("Content-Encoding", "snappy"), ("X-Prometheus-Remote-Write-Version", "0.1.0")];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let body = snap::raw::Encoder::new().compress_vec(&request(samples)).unwrap();
+    let body = snap::raw::Encoder::new().compress_vec(request).unwrap();
     send(address, "POST", "/api/v1/write", &headers, &body).map(|answer| answer.status)
 }
 
@@ -39,13 +44,14 @@ fn request(samples: &Samples) -> Vec<u8> {
 }
 
 /// A field of length and bytes.
-fn field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+pub fn field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
     out.push(number << 3 | 2);
     varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-fn varint(out: &mut Vec<u8>, mut value: u64) {
+/// As protobuf writes numbers.
+pub fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
