@@ -133,7 +133,7 @@ fn refuses_with_the_words_of_prometheus() {
             "limitk(1, a)",
             "1:1: parse error: limitk() is experimental and must be enabled with --enable-feature=promql-experimental-functions",
         ),
-        ("start()", "1:1: parse error: unknown function with name \"start\""),
+        ("start()", "1:1: parse error: function \"start\" is not enabled"),
         ("a{b}", "1:4: parse error: unexpected \"}\" in label matching, expected label matching operator"),
         ("a{b='c' d}", "1:9: parse error: unexpected identifier \"d\" in label matching, expected \",\" or \"}\""),
         ("a)", "1:3: parse error: unexpected right parenthesis ')'"),

@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// An operator between two vectors at all steps.
+#[expect(clippy::too_many_arguments, reason = "an operation has as many parts")]
 pub(crate) fn vectors<'c>(
     evaluator: Evaluator<'c>,
     op: BinaryOp,

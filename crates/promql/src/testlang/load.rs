@@ -143,14 +143,14 @@ fn custom_histograms(all: &BTreeMap<Labels, Vec<Stored>>) -> Result<Vec<(Labels,
     let converted = |(labels, by_time): (Labels, BTreeMap<i64, Classic>)| {
         let samples = by_time
             .into_iter()
-            .map(|(time, classic)| Ok(Stored { time, start: 0, value: StoredValue::Histogram(Arc::new(classic.to_custom()?)) }));
+            .map(|(time, classic)| Ok(Stored { time, start: 0, value: StoredValue::Histogram(Arc::new(classic.into_custom()?)) }));
         Ok((labels, samples.collect::<Result<_, String>>()?))
     };
     found.into_iter().map(converted).collect()
 }
 
 impl Classic {
-    fn to_custom(mut self) -> Result<FloatHistogram, String> {
+    fn into_custom(mut self) -> Result<FloatHistogram, String> {
         self.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
         self.buckets.dedup_by_key(|(bound, _)| *bound);
         let count = self.count.or(self.buckets.last().map(|(_, count)| *count)).unwrap_or(0.0);
