@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 const OPTIONS: ParserOptions =
-    ParserOptions { experimental_functions: true, duration_expressions: false, fill_modifiers: true, extended_range_selectors: true };
+    ParserOptions { experimental_functions: true, duration_expressions: true, fill_modifiers: true, extended_range_selectors: true };
 
 fn table(name: &str) -> Vec<Value> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
