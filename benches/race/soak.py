@@ -66,6 +66,9 @@ class Watch(threading.Thread):
                     self.post("/-/reload")
             except (OSError, ValueError, KeyError) as error:
                 self.failed.append(str(error))
+            except TypeError:
+                # A process that has just been killed has no memory left to tell of.
+                pass
             rounds += 1
 
     def post(self, path, form=None):
