@@ -52,6 +52,10 @@ impl Damage {
         for path in self.behind.iter().rev() {
             remove(files, path)?;
         }
+        // Once the damage is gone nothing says that they are not to be used, so they must not come back with a power cut.
+        if let Some(folder) = self.path.parent().filter(|_| !self.behind.is_empty()) {
+            files.sync_folder(folder)?;
+        }
         if self.good <= HEADER_LEN as u64 {
             remove(files, &self.path)
         } else {

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use proptest::prelude::*;
-use testkit::disk::{Disk, Fault};
+use testkit::disk::{Disk, Fault, Tear};
 
 fn chunk(series: u64, time: i64, bytes: &[u8]) -> ToWrite<'_> {
     ToWrite {
@@ -107,6 +107,27 @@ fn what_follows_a_damage_is_dropped() {
     for found in found {
         assert!(!read(&again, found.chunk).unwrap().is_empty());
     }
+}
+
+#[test]
+fn what_a_repair_dropped_does_not_come_back_with_a_power_cut() {
+    let disk = Disk::new();
+    for run in 0..2 {
+        let (mapped, _) = open(&disk);
+        mapped.write(&chunk(1, run * 100, &payload(1, 50))).unwrap();
+        mapped.write(&chunk(2, run * 100, &payload(2, 60))).unwrap();
+        mapped.sync().unwrap();
+    }
+    let path = Path::new("/data/chunks_head/000001");
+    let mut bytes = disk.read(path).unwrap();
+    let last = bytes.len() - 10;
+    bytes[last] ^= 4;
+    disk.put(path, bytes);
+    let (mapped, found) = open(&disk);
+    assert_eq!(found.len(), 1);
+    mapped.repair().unwrap();
+    let (again, after) = open(&disk.after_power_cut(Tear::Lost));
+    assert_eq!((after.len(), after[0].chunk, again.damage()), (1, found[0].chunk, None));
 }
 
 #[test]
