@@ -240,10 +240,9 @@ impl Db {
         for (ulid, block) in
             block::folders(&*files, &dir).map_err(|error| OpenError::Io { action: "read directory", path: dir.clone(), error })?
         {
-            match block::repair_version(&*files, &block) {
-                Ok(true) => tracing::info!(component = "tsdb", block = %ulid, "Found healthy block with a wrong index version; repaired"),
-                // What else is wrong with a block is found when it is opened.
-                Ok(false) | Err(_) => {}
+            // What else is wrong with a block is found when it is opened.
+            if let Ok(true) = block::repair_version(&*files, &block) {
+                tracing::info!(component = "tsdb", block = %ulid, "Found healthy block with a wrong index version; repaired");
             }
         }
         let blocks = Blocks::new(files, dir.clone());

@@ -204,7 +204,7 @@ fn old_formats(folder: &Path) -> Score {
         ] {
             score.case(&format!("index of version 1: {selector}"), || {
                 let server = server.as_ref().map_err(Clone::clone)?;
-                let result: Vec<Value> = want.iter().map(|(foo, t, v)| json!({"metric": {"foo": foo}, "values": [[t, v]]})).collect();
+                let result: Vec<Value> = want.iter().map(|(name, t, v)| json!({"metric": {"foo": name}, "values": [[t, v]]})).collect();
                 let got = server.query(&format!("{selector}[1s]"), Some(1.0));
                 differs(&normal(&json!({"resultType": "matrix", "result": result})), &normal(&got)).map_or(Ok(()), Err)
             });

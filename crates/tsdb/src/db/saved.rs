@@ -163,8 +163,10 @@ impl Writer {
 
     fn series(&mut self, series: &Exported<'_>, before: &Labels) {
         self.number(series.series_ref.0);
-        let shared = |(at, (mine, other)): (usize, ((&str, &str), (&str, &str)))| u64::from(mine == other) << at;
-        let mask: u64 = series.labels.iter().zip(before.iter()).take(SHARED_MAX).enumerate().map(shared).sum();
+        let mut mask = 0u64;
+        for (at, (mine, other)) in series.labels.iter().zip(before.iter()).take(SHARED_MAX).enumerate() {
+            mask |= u64::from(mine == other) << at;
+        }
         self.number(series.labels.iter().count() as u64);
         self.number(mask);
         for (at, (name, value)) in series.labels.iter().enumerate() {
