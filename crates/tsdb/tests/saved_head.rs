@@ -31,12 +31,12 @@ type Samples = Vec<(Labels, Vec<i64>, Vec<f64>)>;
 
 fn samples(db: &Db) -> Samples {
     let selection = db.select(ALL, &[], &SelectHints { sorted: true, ..SelectHints::default() }).unwrap();
-    let decode = |series: &Box<dyn storage::Series>| {
+    let decode = |series: &dyn storage::Series| {
         let mut column = Column::default();
         series.decode(ALL, &mut column).unwrap();
         (series.labels().clone(), column.times, column.values)
     };
-    selection.series.iter().map(decode).collect()
+    selection.series.iter().map(|series| decode(&**series)).collect()
 }
 
 fn segments(dir: &Path) -> Vec<PathBuf> {

@@ -374,7 +374,7 @@ impl Run {
         loop {
             match Db::open(self.options()) {
                 Ok(db) => {
-                    self.db = Some(db.into());
+                    self.db = Some(db);
                     break;
                 }
                 Err(error) if self.fault.is_some() => {
