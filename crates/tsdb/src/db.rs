@@ -285,6 +285,10 @@ impl Db {
         // Whoever closes it meanwhile waits for the end of this.
         let mut maintenance = self.maintaining();
         let mut replayed = replay::replay(self)?;
+        if !replayed.restored {
+            let remove = saved::remove(&**files, dir);
+            remove.map_err(|error| OpenError::Io { action: "remove", path: saved::path(dir), error })?;
+        }
         replay::repair(&**files, dir, &replayed)?;
         if let Some(mapped) = self.head.mapped() {
             if let Some(damage) = mapped.damage() {
@@ -308,11 +312,25 @@ impl Db {
         };
         // No segment of this run has samples under these names.
         let begun = wal.segment();
+        let known = std::mem::take(&mut replayed.known_aliases);
+        for (alias, series_ref) in known.iter().chain(&replayed.aliases) {
+            let aliases = maintenance.aliases.entry(*series_ref).or_default();
+            if !aliases.contains(alias) {
+                aliases.push(*alias);
+            }
+        }
         let newest = self.head.time_range().map_or(i64::MIN, |(_, newest)| newest);
         let nameless = |max_time| move |series_ref| (series_ref, Nameless { segment: begun, max_time });
         maintenance.removed.extend(std::mem::take(&mut replayed.removed));
-        maintenance.removed.extend(self.head.take_removed().into_iter().map(nameless(i64::MIN)));
-        maintenance.removed.extend(std::mem::take(&mut replayed.aliases).into_iter().map(nameless(newest)));
+        for series_ref in self.head.take_removed() {
+            maintenance.aliases.remove(&series_ref);
+            maintenance.removed.extend([nameless(i64::MIN)(series_ref)]);
+        }
+        let aliases = std::mem::take(&mut replayed.aliases).into_iter().map(|(alias, _)| alias);
+        maintenance.removed.extend(aliases.map(nameless(newest)));
+        if replayed.log_again {
+            self.head.log_all_again();
+        }
         *self.logs.write().unwrap_or_else(PoisonError::into_inner) = Some(Logs { wal, wbl });
         drop(maintenance);
         // Whoever opens a database twice finds it locked, so this is the first time.
@@ -401,9 +419,9 @@ impl Db {
         let synced = logs.wbl.map_or(Ok(()), |wbl| wbl.sync()).and(synced);
         if chunks.is_ok()
             && synced.is_ok()
-            && let Err(error) = saved::write(self, &maintenance)
+            && let Err(error) = saved::write_last(self, &maintenance)
         {
-            tracing::warn!(component = "tsdb", err = %error, "the head was not saved: the next start replays the log");
+            tracing::warn!(component = "tsdb", err = %error, "the head was not saved: the next start replays more of the log");
         }
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
         synced.and(chunks)

@@ -72,6 +72,8 @@ fn a_log_without_its_beginning_is_refused_untouched() {
     db.commit(&sample(1, 1000), &mut Committed::default()).unwrap();
     drop(db);
     std::fs::remove_file(dir.path().join("wal/00000000")).unwrap();
+    // It knows the series.
+    std::fs::remove_file(dir.path().join("pyrope/head")).unwrap();
     let before = std::fs::read(dir.path().join("wal/00000001")).unwrap();
     let error = Db::open(Options::new(dir.path())).err().unwrap();
     assert!(matches!(error, OpenError::SeriesMissing { samples: 1, series: 1, .. }), "{error}");

@@ -1,10 +1,15 @@
-//! What a clean stop saves of the head: used where it fits the directory, and nowhere else.
+//! What is saved of the head, now and then and by a clean stop: used where it fits the directory, and nowhere else.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use model::{Labels, Timestamp};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
-use storage::{Appender, Batch, Column, Committed, Interval, Queryable, Row, RowSeries, RowValue, SelectHints};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use storage::{Appender, Batch, Column, Committed, Interval, Queryable, Row, RowSeries, RowValue, SelectHints, SeriesRef};
+use testkit::disk::{Disk, Tear};
+use tsdb::wal::record::SamplesEncoder;
+use tsdb::wal::{Records, Wal};
 use tsdb::{Db, Options};
 
 const ALL: Interval = Interval { start: Timestamp::MIN, end: Timestamp::MAX };
@@ -95,13 +100,163 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// A directory of a database that was killed some scrapes after it was last saved, and what it held.
+fn killed(dir: &Path) -> (Samples, u64) {
+    let run = tempfile::tempdir().unwrap();
+    let db = Db::open(options(run.path())).unwrap();
+    append(&db, 0..150);
+    db.delete(Interval { start: Timestamp(10_000), end: Timestamp(20_000) }, &[vec![]]).unwrap();
+    db.maintain().unwrap();
+    append(&db, 150..300);
+    db.maintain().unwrap();
+    append(&db, 300..310);
+    let found = (samples(&db), db.head().last_ref().0);
+    assert_eq!(found.0[0].1.len(), 299);
+    copy(run.path(), dir);
+    found
+}
+
+#[test]
+fn after_a_kill_only_the_end_of_the_log_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let want = killed(dir.path());
+    let all = segments(dir.path());
+    assert!(all.len() > 2);
+    for segment in &all[..all.len() - 1] {
+        let len = std::fs::metadata(segment).unwrap().len();
+        std::fs::write(segment, vec![0xff; usize::try_from(len).unwrap()]).unwrap();
+    }
+    for _ in 0..2 {
+        let again = tempfile::tempdir().unwrap();
+        copy(dir.path(), again.path());
+        let db = Db::open(options(again.path())).unwrap();
+        assert_eq!((samples(&db), db.head().last_ref().0), want);
+        assert_eq!(db.stats().wal_corruptions, 0);
+        // Killed again before anything is saved.
+        copy(again.path(), dir.path());
+    }
+}
+
+/// Times in minutes: `old` has samples until it is in a block and gone, then again under another ref.
+fn with_two_refs(dir: &Path) -> Samples {
+    let run = tempfile::tempdir().unwrap();
+    let db = Db::open(options(run.path())).unwrap();
+    let commit = |name: &str, minute: i64| {
+        let labels = vec![Labels::from_pairs([("__name__", name)])];
+        let (timestamp, value) = (Timestamp(minute * 60_000), RowValue::Float(minute as f64));
+        let rows = vec![Row { series: RowSeries::Labels(0), start: Timestamp(0), timestamp, value }];
+        db.commit(&Batch { labels, rows, ..Batch::default() }, &mut Committed::default()).unwrap();
+    };
+    commit("old", 0);
+    (0..250).for_each(|minute| commit("other", minute));
+    db.maintain().unwrap();
+    assert_eq!(db.head().stats().series_count, 1);
+    commit("old", 250);
+    db.maintain().unwrap();
+    commit("other", 251);
+    let found = samples(&db);
+    copy(run.path(), dir);
+    found
+}
+
+#[test]
+fn another_program_that_used_another_ref_makes_it_void() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut want = with_two_refs(dir.path());
+    // To whoever reads the log from its beginning the first ref is that of the series.
+    let files: Arc<dyn world::Files> = options(dir.path()).files;
+    let log = Wal::create(files, &dir.path().join("wal"), Default::default()).unwrap();
+    let mut records = Records::new();
+    records.add(|bytes| SamplesEncoder::start(bytes).push(SeriesRef(1), 252 * 60_000, 7.0));
+    log.log(&records).unwrap();
+    drop(log);
+    want[0].1.push(252 * 60_000);
+    want[0].2.push(7.0);
+    let db = Db::open(options(dir.path())).unwrap();
+    assert_eq!(samples(&db), want);
+    assert!(!dir.path().join("pyrope/head").exists());
+}
+
+#[test]
+fn a_checkpoint_that_is_gone_is_not_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = tempfile::tempdir().unwrap();
+    let db = Db::open(options(run.path())).unwrap();
+    let step = |hour: i64| (0..240).map(move |quarter| hour * 14_400 + quarter * 60);
+    let mut hour = 0;
+    while !segments(run.path()).iter().any(|path| path.to_string_lossy().contains("checkpoint.")) {
+        assert!(hour < 40, "no checkpoint");
+        step(hour).for_each(|second| append(&db, second..second + 1));
+        db.maintain().unwrap();
+        hour += 1;
+    }
+    append(&db, hour * 14_400..hour * 14_400 + 10);
+    let want = samples(&db);
+    copy(run.path(), dir.path());
+    for path in segments(dir.path()).iter().filter(|path| path.is_dir()) {
+        std::fs::remove_dir_all(path).unwrap();
+    }
+    let db = Db::open(options(dir.path())).unwrap();
+    assert_eq!(samples(&db), want);
+}
+
+/// Each commit of a writer has a sample of a series of its own, and one of a series that is new every tenth time.
+#[test]
+fn what_is_committed_while_it_is_saved_is_found_after_a_kill() {
+    const WRITERS: usize = 2;
+    let disk = Disk::new();
+    let options = |disk: &Disk| Options { files: Arc::new(disk.clone()), no_lockfile: true, ..options(Path::new("/data")) };
+    let db = Db::open(options(&disk)).unwrap();
+    let acknowledged: [AtomicI64; WRITERS] = Default::default();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for (writer, acknowledged) in acknowledged.iter().enumerate() {
+            let (db, stop, writer) = (&db, &stop, writer.to_string());
+            scope.spawn(move || {
+                for time in 1.. {
+                    let fresh = (time / 10).to_string();
+                    let labels = vec![
+                        Labels::from_pairs([("__name__", "own"), ("writer", &*writer)]),
+                        Labels::from_pairs([("__name__", "new"), ("fresh", &*fresh), ("writer", &*writer)]),
+                    ];
+                    let value = RowValue::Float(time as f64);
+                    let row = |at| Row { series: RowSeries::Labels(at), start: Timestamp(0), timestamp: Timestamp(time), value };
+                    let batch = Batch { labels, rows: vec![row(0), row(1)], ..Batch::default() };
+                    db.commit(&batch, &mut Committed::default()).unwrap();
+                    acknowledged.store(time, Ordering::Release);
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            });
+        }
+        for round in 0..12 {
+            db.maintain().unwrap();
+            let expected = acknowledged.each_ref().map(|acknowledged| acknowledged.load(Ordering::Acquire));
+            let found = samples(&Db::open(options(&disk.after_power_cut(Tear::Kept))).unwrap());
+            for (writer, expected) in expected.iter().enumerate() {
+                for name in ["own", "new"] {
+                    let of_writer =
+                        |labels: &Labels| labels.get("__name__") == Some(name) && labels.get("writer") == Some(&writer.to_string());
+                    let series = found.iter().filter(|(labels, ..)| of_writer(labels));
+                    let mut times: Vec<i64> = series.flat_map(|(_, times, _)| times.iter().copied()).collect();
+                    times.sort_unstable();
+                    assert!(times.len() as i64 >= *expected, "round {round}: {name} has {} of {expected}", times.len());
+                    assert!(times.iter().copied().eq(1..=times.len() as i64), "round {round}: {name} has gaps");
+                }
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_damaged_one_is_not_used(at in any::<prop::sample::Index>(), cut in any::<bool>()) {
+    fn a_damaged_one_is_not_used(at in any::<prop::sample::Index>(), cut in any::<bool>(), clean in any::<bool>()) {
         let dir = tempfile::tempdir().unwrap();
-        let want = made(dir.path());
+        let want = if clean { made(dir.path()) } else { killed(dir.path()) };
         let path = dir.path().join("pyrope/head");
         let mut bytes = std::fs::read(&path).unwrap();
         let at = at.index(bytes.len());

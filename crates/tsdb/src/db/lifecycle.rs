@@ -11,6 +11,7 @@
 
 use super::blocks::facts;
 use super::options::{FloatEncoding, Settings};
+use super::saved;
 use super::settled::Settled;
 use super::{Db, DbError, Logs};
 use crate::block::{self, Block, BlockError, Compaction, Meta};
@@ -52,8 +53,14 @@ pub(super) struct Maintenance {
     pub head_compacted_at: Option<i64>,
     /// Refs of series that the head has no more, or has under other names: what keeps their labels in the log.
     pub removed: HashMap<SeriesRef, Nameless, FixedState>,
+    /// Of series that came under several refs the other ones: files of chunks and logs use them.
+    pub aliases: HashMap<SeriesRef, Vec<SeriesRef>, FixedState>,
     /// What the last compaction of out-of-order samples has left to be forgotten.
     pub settled: Option<Settled>,
+    /// When the head was last saved, by the clock, and the segment from which on the log is to be read beside it.
+    pub saved: Option<(i64, SegmentIndex)>,
+    /// The saved head builds upon what is gone by now.
+    pub save_anew: bool,
 }
 
 /// Where the log may have samples under a ref that no series of the head has.
@@ -78,7 +85,10 @@ impl Maintenance {
         let segment = logs.wal.segment();
         // All that they had is in blocks.
         let nameless = Nameless { segment, max_time: i64::MIN };
-        self.removed.extend(db.head.take_removed().into_iter().map(|series_ref| (series_ref, nameless)));
+        for series_ref in db.head.take_removed() {
+            self.removed.insert(series_ref, nameless);
+            self.aliases.remove(&series_ref);
+        }
     }
 }
 
@@ -94,6 +104,7 @@ impl Db {
     pub fn maintain(&self) -> Result<(), DbError> {
         let mut maintenance = self.maintaining();
         let done = self.maintain_now(&mut maintenance);
+        self.save_if_due(&mut maintenance);
         if let Err(error) = &done
             && !matches!(error, DbError::Compact(CompactError::Cancelled))
         {
@@ -124,6 +135,42 @@ impl Db {
         }
         self.compact_stale_series(maintenance)?;
         self.compact_blocks()
+    }
+
+    /// Saves the head where what is saved has become useless or old, so that a start after a kill does not read much of the log.
+    fn save_if_due(&self, maintenance: &mut Maintenance) {
+        let now = self.options.clock.now_ms();
+        let Some(logs) = self.logs() else { return };
+        let due = match maintenance.saved {
+            _ if maintenance.save_anew || !self.options.background => true,
+            None => {
+                maintenance.saved = Some((now, logs.wal.segment()));
+                false
+            }
+            Some((at, from)) => {
+                let grown = || {
+                    segment::list(&*self.options.files, &self.options.dir.join("wal"))
+                        .map(|layout| layout.bytes_from(&*self.options.files, from))
+                };
+                !(at..at.saturating_add(SAVE_PAUSE_MS)).contains(&now) && grown().is_ok_and(|bytes| bytes >= SAVE_LOG_BYTES)
+            }
+        };
+        if !due || self.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        let started = Instant::now();
+        match saved::write_running(self, maintenance) {
+            Ok(from) => {
+                maintenance.save_anew = false;
+                maintenance.saved = from.map(|from| (now, from));
+                tracing::debug!(component = "tsdb", duration = ?started.elapsed(), "saved the head");
+            }
+            Err(error) => {
+                maintenance.saved = Some((now, logs.wal.segment()));
+                maintenance.save_anew = false;
+                tracing::warn!(component = "tsdb", err = %error, "the head was not saved: a start after a kill replays more of the log");
+            }
+        }
     }
 
     /// The range of the head that is to become a block: once the head is half a block longer than one, its oldest.
@@ -182,6 +229,7 @@ impl Db {
     fn truncate_head(&self, maintenance: &mut Maintenance, max_time: i64) -> Result<(), DbError> {
         self.counters.head_truncations.fetch_add(1, Ordering::Relaxed);
         let started = Instant::now();
+        maintenance.save_anew = true;
         let truncated = self.head.truncate(max_time);
         maintenance.remember_removed(self);
         let collected = truncated.map_err(|error| {
@@ -214,6 +262,7 @@ impl Db {
         }
         self.publish(&written)?;
         maintenance.settled = Some(Settled { place: taken.place(), segment: taken.segment() });
+        maintenance.save_anew = true;
         let forgotten = self.head.forget_out_of_order(taken);
         self.settle(maintenance)?;
         forgotten.map_err(|error| DbError::Io { action: "truncate head chunks", error })
@@ -397,6 +446,7 @@ impl Db {
             return Ok(());
         }
         maintenance.log_truncated_to = Some(min_time);
+        maintenance.save_anew = true;
         // A server that gets little would else keep one segment for ever.
         wal.begin_segment().map_err(|error| DbError::Io { action: "next segment", error })?;
         let layout = segment::list(&*self.options.files, &self.options.dir.join("wal")).map_err(CheckpointError::List)?;
@@ -434,6 +484,10 @@ impl Db {
 pub(super) const MAPPING_PAUSE: Duration = Duration::from_secs(5);
 /// Between two looks at whether something is due.
 pub(super) const MAINTENANCE_PAUSE: Duration = Duration::from_secs(15);
+/// The head is saved after so many milliseconds,
+const SAVE_PAUSE_MS: i64 = 5 * 60 * 1000;
+/// unless the log has grown by less than this since: a start reads that in no time.
+const SAVE_LOG_BYTES: u64 = 8 << 20;
 /// The longest pause after failures.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 

@@ -7,6 +7,8 @@
 //! - Replay only reads; [`repair`] comes after it, before the first write.
 //! - Damage costs the rest of its segment; replay goes on with the next one.
 //! - A second series record for known labels is an alias: its samples go to the series that is there.
+//! - Where a saved head fits the directory only the log from its segment on is read. If that names a series that neither of them knows, as after
+//!   another program has written to the directory, the saved head is left out of account: the replay begins anew and reads the whole log.
 //! - A log whose series records are gone for another reason than damage is refused: a segment or checkpoint is missing then,
 //!   and going on would leave acknowledged samples without a name.
 
@@ -16,7 +18,7 @@ mod refs;
 mod shards;
 
 use super::lifecycle::Nameless;
-use super::saved::{self, Saved, SavedSeries};
+use super::saved::{self, Saved, SavedSeries, Table};
 use super::{Db, OpenError, settled};
 use crate::chunk::{Sample, Value};
 use crate::head::mapped::Found;
@@ -46,10 +48,14 @@ pub(super) struct Replayed {
     pub late_damages: Vec<Damage>,
     /// Records of kinds that nobody knows.
     pub unknown_records: u64,
-    /// Refs that the log uses for series that have another one: it keeps their labels while it has their samples.
-    pub aliases: Vec<SeriesRef>,
-    /// Whether chunks in files bear such a ref: only the log says whose they are.
-    pub chunks_of_aliases: bool,
+    /// Refs that the log uses for series that have another one, and that one: it keeps their labels while it has their samples.
+    pub aliases: Vec<(SeriesRef, SeriesRef)>,
+    /// Likewise, those that the saved head knew.
+    pub known_aliases: Vec<(SeriesRef, SeriesRef)>,
+    /// Whether the saved head was used.
+    pub restored: bool,
+    /// The log has lost its beginning, but the series were in the saved head: it must be told of them again.
+    pub log_again: bool,
     /// Refs that checkpoints have to keep, and as long as what.
     pub removed: Vec<(SeriesRef, Nameless)>,
     pub time: Duration,
@@ -62,6 +68,38 @@ pub(super) fn replay(db: &Db) -> Result<Replayed, OpenError> {
     if let Some(max_time) = crate::compact::in_order_max_time(&db.blocks.facts()).max(settled::read_time(files, dir)?) {
         db.head.set_min_valid_time(max_time);
     }
+    let mut replayed = match saved::find(files, dir, blocks_end(db)) {
+        Some(table) => match attempt(db, Some(&table))? {
+            Some(replayed) => replayed,
+            None => {
+                tracing::warn!(component = "tsdb", "the saved head cannot be used: the whole log is replayed");
+                db.head.forget_replayed();
+                attempt(db, None)?.unwrap_or_default()
+            }
+        },
+        None => attempt(db, None)?.unwrap_or_default(),
+    };
+    db.head.collect_garbage();
+    replayed.time = started.elapsed();
+    tracing::info!(
+        component = "tsdb", restored = replayed.restored, samples = replayed.samples + replayed.late_samples,
+        total_replay_duration = ?replayed.time, "WAL replay completed"
+    );
+    Ok(replayed)
+}
+
+/// Samples before it are in blocks. Those of a block that cannot be read now, but is there, are not lost: it is looked at again before long.
+fn blocks_end(db: &Db) -> i64 {
+    let open = db.block_metas();
+    let folders = crate::block::folders(&*db.options.files, &db.options.dir).unwrap_or_default();
+    let unread = folders.iter().any(|(ulid, _)| open.iter().all(|meta| meta.ulid != *ulid));
+    if unread { i64::MAX } else { db.head.min_valid_time() }
+}
+
+/// Fills the empty head; none if a saved head was given that turned out not to fit.
+fn attempt(db: &Db, table: Option<&Table>) -> Result<Option<Replayed>, OpenError> {
+    let started = Instant::now();
+    let (files, dir) = (&*db.options.files, &db.options.dir);
     tracing::info!(component = "tsdb", "Replaying on-disk memory mappable chunks if any");
     let mut chunks = Chunks::default();
     if let Some(mapped) = db.head.mapped() {
@@ -73,70 +111,65 @@ pub(super) fn replay(db: &Db) -> Result<Replayed, OpenError> {
             }
         };
         mapped.load(visit).map_err(|error| OpenError::Io { action: "read", path, error })?;
+        if table.is_some() && mapped.damage().is_some() {
+            return Ok(None);
+        }
     }
     tracing::info!(component = "tsdb", duration = ?started.elapsed(), "On-disk memory mappable chunks replay completed");
 
     tracing::info!(component = "tsdb", "Replaying WAL, this may take a while");
-    let wal_dir = dir.join("wal");
-    let layout = segment::list(files, &wal_dir)?;
+    let layout = segment::list(files, &dir.join("wal"))?;
     let mut log = Vec::new();
-    if let Some(checkpoint) = layout.checkpoints.last() {
+    let unread = match table {
+        Some(table) => &layout.segments[layout.segments.partition_point(|segment| segment.index < table.from)..],
+        None => layout.after_checkpoint(),
+    };
+    if let Some(checkpoint) = layout.checkpoints.last().filter(|_| table.is_none()) {
         log.extend(checkpoint::read(files, checkpoint)?);
     }
-    log.extend(layout.after_checkpoint().iter().map(|segment| segment.path.clone()));
+    log.extend(unread.iter().map(|segment| segment.path.clone()));
     let late = segment::list(files, &dir.join("wbl"))?;
-    if let [first, .., last] | [first @ last] = layout.after_checkpoint() {
+    if let [first, .., last] | [first @ last] = unread {
         db.progress.begin(first.index, last.index);
     }
 
     let paths: Vec<PathBuf> = late.segments.iter().map(|segment| segment.path.clone()).collect();
     let all: Vec<PathBuf> = log.iter().chain(&paths).cloned().collect();
-    let saved = saved_head(db);
-    let mut replayed = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let mut state = State {
             db,
             shards: Shards::start(scope, &db.head),
             refs: Refs::default(),
             chunks,
-            replayed: Replayed::default(),
+            replayed: Replayed { restored: table.is_some(), ..Replayed::default() },
             unknown: HashMap::default(),
+            nameless: false,
             min_valid: db.head.min_valid_time(),
             late: false,
         };
-        let whole = saved.is_some_and(|saved| state.restore(&saved));
-        let (log, all) = if whole { (&[][..], &all[log.len()..]) } else { (&log[..], &all[..]) };
-        let feed = Feed::start(scope, files, all);
-        state.replayed.damages = state.read(&feed, log)?;
+        if table.is_some_and(|table| !state.restore(&table.bytes)) {
+            return Ok(None);
+        }
+        let feed = Feed::start(scope, files, &all);
+        state.replayed.damages = state.read(&feed, &log)?;
         db.head.replayed_series();
-        state.check_unknown(&layout)?;
+        if table.is_none() {
+            state.check_unknown(&layout)?;
+        }
         state.late = true;
         state.replayed.late_damages = state.read(&feed, &paths)?;
-        let State { shards, mut replayed, chunks, .. } = state;
+        let State { shards, mut replayed, chunks, nameless, .. } = state;
         db.head.replayed_series();
         let applied = shards.finish();
+        if table.is_some() && nameless {
+            return Ok(None);
+        }
         (replayed.samples, replayed.late_samples) = (applied.samples, applied.late_samples);
         chunks.refs().for_each(|series_ref| db.head.reserve_ref(series_ref));
-        Ok::<_, OpenError>(replayed)
-    })?;
-    db.head.collect_garbage();
-    replayed.time = started.elapsed();
-    tracing::info!(
-        component = "tsdb", segments = all.len(), samples = replayed.samples + replayed.late_samples,
-        total_replay_duration = ?replayed.time, "WAL replay completed"
-    );
-    Ok(replayed)
-}
-
-/// What a clean stop saved, if it fits the directory.
-fn saved_head(db: &Db) -> Option<Arc<Map>> {
-    let (files, dir) = (&*db.options.files, &db.options.dir);
-    let map = files.map(&saved::path(dir)).ok()?;
-    let sound = db.head.mapped().is_none_or(|mapped| mapped.damage().is_none());
-    if !sound || !saved::fits(files, dir, &map) || map.is_faulty() {
-        tracing::info!(component = "tsdb", "the saved head does not fit the directory: the log is replayed");
-        return None;
-    }
-    Some(map)
+        let begins = layout.segments.first().is_none_or(|first| first.index.0 == 0) || !layout.checkpoints.is_empty();
+        replayed.log_again = table.is_some() && !begins;
+        Ok(Some(replayed))
+    })
 }
 
 /// Makes the logs ones that Prometheus reads to their ends.
@@ -160,6 +193,8 @@ struct State<'s, 'd> {
     replayed: Replayed,
     /// Samples by refs that no record names.
     unknown: HashMap<SeriesRef, u64, FixedState>,
+    /// Something was said of a ref that no record names.
+    nameless: bool,
     /// Samples before it are in blocks.
     min_valid: i64,
     /// Whether the log of out-of-order samples is being read.
@@ -167,7 +202,7 @@ struct State<'s, 'd> {
 }
 
 impl State<'_, '_> {
-    /// Takes over what a clean stop saved; whether that was all. What of it has been taken over is the log's, too.
+    /// Takes over what was saved; whether that was all.
     fn restore(&mut self, saved: &Map) -> bool {
         let whole = saved::read(saved, |saved| match saved {
             Saved::LastRef(series_ref) => self.db.head.reserve_ref(series_ref),
@@ -187,11 +222,19 @@ impl State<'_, '_> {
     fn restore_series(&mut self, series: SavedSeries<'_>) {
         self.series(series.series_ref, &series.labels);
         let Some(slot) = self.refs.get(series.series_ref) else { return };
+        for alias in series.aliases {
+            self.refs.set(alias, slot);
+            self.replayed.known_aliases.push((alias, series.series_ref));
+            self.take_chunks(alias, slot);
+        }
         for (encoding, bytes) in series.chunks {
             self.shards.item(slot, Item::Open(encoding, bytes.into()));
         }
         for interval in series.deleted {
             self.shards.item(slot, Item::Delete(interval));
+        }
+        if let Some(time) = series.settled_until {
+            self.shards.item(slot, Item::SettledUntil(time));
         }
         if let Some(metadata) = &series.metadata {
             self.db.head.replay_metadata(slot, metadata);
@@ -293,22 +336,22 @@ impl State<'_, '_> {
     fn series(&mut self, series_ref: SeriesRef, labels: &Labels) {
         let Some(handle) = self.db.head.replay_series(labels, series_ref) else { return };
         if handle.series_ref != series_ref {
-            self.replayed.aliases.push(series_ref);
+            self.replayed.aliases.push((series_ref, handle.series_ref));
         }
         self.refs.set(series_ref, handle.slot);
+        self.take_chunks(series_ref, handle.slot);
+    }
+
+    fn take_chunks(&mut self, series_ref: SeriesRef, slot: Slot) {
         let shards = &mut self.shards;
-        let (is_alias, min_valid) = (handle.series_ref != series_ref, self.min_valid);
-        let of_aliases = &mut self.replayed.chunks_of_aliases;
-        self.chunks.take(series_ref, |chunk, out_of_order| {
-            *of_aliases |= is_alias && (out_of_order || chunk.max_time() >= min_valid);
-            shards.item(handle.slot, Item::Mapped { chunk, out_of_order });
-        });
+        self.chunks.take(series_ref, |chunk, out_of_order| shards.item(slot, Item::Mapped { chunk, out_of_order }));
     }
 
     /// The slot of a ref; one without a series was given once all the same.
     fn slot(&mut self, series_ref: SeriesRef) -> Option<Slot> {
         let slot = self.refs.get(series_ref);
         if slot.is_none() {
+            self.nameless = true;
             self.db.head.reserve_ref(series_ref);
         }
         slot
@@ -358,6 +401,7 @@ impl State<'_, '_> {
     /// What is in blocks needs no name.
     #[cold]
     fn unknown(&mut self, series_ref: SeriesRef, time: i64) {
+        self.nameless = true;
         self.db.head.reserve_ref(series_ref);
         if time >= self.min_valid {
             *self.unknown.entry(series_ref).or_default() += 1;

@@ -1,27 +1,31 @@
-//! `<data>/pyrope/head`: what a clean stop saves, so that the next start reads no log.
+//! `<data>/pyrope/head`: what is saved of the head every few minutes, so that the next start reads only the end of the log.
 //!
-//! It holds what of the head lies in memory only; chunks in `chunks_head/` are found there, out-of-order samples in their own
-//! log. It is expendable: whoever finds that it does not fit the directory replays the log instead, which has all of it.
-//! Layout: docs/formats.md.
+//! It holds what of the head lies in memory only: series and what they have that no chunk file has. Whatever the log says below
+//! a certain segment is in it, in `chunks_head/` or in a block; out-of-order samples are found in their own log. It is
+//! expendable: whoever finds that it does not fit the directory replays the whole log instead. Layout: docs/formats.md.
 //!
 //! # Invariants
-//! - It is used only where log and chunk files are, to the last byte's place, as they were when it was written: whoever has the
-//!   directory open begins a segment, so a Prometheus that was there in between is noticed.
+//! - What is logged below [`Basis::from`] had been applied when the first series was exported. What was applied meanwhile may be in it too,
+//!   and is logged: reading that again changes nothing.
+//! - The series record of each series in it is in the log, and both log and chunk files were durable before it got its name.
+//! - It is used only where the segment before [`Basis::from`] and the chunk files are what they were, but for what was added.
 //! - Nothing in it is believed before the checksum of the whole fits.
 
 use super::{Db, lifecycle::Maintenance};
 use crate::chunk::Encoding;
 use crate::head::export::Exported;
-use crate::wal::segment;
+use crate::wal::SegmentIndex;
 use model::{Exemplar, Labels, Metadata, MetricType, Timestamp};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use storage::{Interval, SeriesRef};
-use world::{File, Files};
+use world::{File, Files, Map};
 
-const MAGIC: &[u8; 8] = b"pyhead\0\x02";
+const MAGIC: &[u8; 8] = b"pyhead\0\x03";
 const CHECKSUM_LEN: usize = 4;
-/// Numbers that say what log and chunk files look like.
+/// Numbers of a [`Basis`].
 const FACTS: usize = 7;
 /// Bytes that are written at a time.
 const PIECE: usize = 1 << 20;
@@ -33,12 +37,16 @@ const SHARED_MAX: usize = 64;
 pub struct SavedSeries<'b> {
     /// Its name in the log.
     pub series_ref: SeriesRef,
+    /// Other names of it in logs and chunk files.
+    pub aliases: Vec<SeriesRef>,
     /// Its labels.
     pub labels: Labels,
     /// Encoding and bytes of chunks that no file has, oldest first.
     pub chunks: Vec<(Encoding, &'b [u8])>,
     /// What is deleted of it.
     pub deleted: Vec<Interval>,
+    /// Late samples of it up to this time are in a block, and in the log.
+    pub settled_until: Option<i64>,
     /// Its metadata.
     pub metadata: Option<Metadata>,
 }
@@ -61,90 +69,221 @@ pub fn path(dir: &Path) -> PathBuf {
     dir.join("pyrope").join("head")
 }
 
-/// What log and chunk files look like from outside; none if they are not in order.
-fn facts(files: &dyn Files, dir: &Path) -> Option<[u64; FACTS]> {
-    let layout = segment::list(files, &dir.join("wal")).ok()?;
-    let (first, last) = (layout.segments.first()?, layout.segments.last()?);
-    let first = u64::from(first.index.0);
-    let checkpoint = layout.checkpoints.last().map_or(0, |checkpoint| u64::from(checkpoint.last.0) + 1);
-    let chunk_files = match files.list(&dir.join("chunks_head")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        listed => listed.ok()?,
-    };
-    let numbers = chunk_files.iter().filter_map(|path| Some((path.file_name()?.to_str()?.parse::<u32>().ok()?, path)));
-    let (mut first_chunks, mut last_chunks, mut bytes) = (0, 0, 0);
-    for (number, path) in numbers {
-        let number = u64::from(number);
-        first_chunks = if first_chunks == 0 { number } else { number.min(first_chunks) };
-        last_chunks = number.max(last_chunks);
-        bytes += files.len(path).ok()?;
-    }
-    Some([first, u64::from(last.index.0), files.len(&last.path).ok()?, checkpoint, first_chunks, last_chunks, bytes])
+/// What it builds upon: it stands for the log below a segment, together with the chunk files that there were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Basis {
+    /// The log has to be read from this segment on.
+    from: u32,
+    /// Length of the segment before, which nobody writes any more.
+    sealed_len: u64,
+    /// Number of the first chunk file; 0 if there is none.
+    first_chunks: u32,
+    /// Number of the last one.
+    last_chunks: u32,
+    /// Bytes of those before the last one.
+    chunk_bytes: u64,
+    /// Bytes of the last one, which may grow.
+    last_chunk_bytes: u64,
+    /// Samples before it are in blocks.
+    min_valid: i64,
 }
 
-/// Saves the head, at the end of a clean stop: log and chunk files are synced, and nobody writes any more.
+impl Basis {
+    /// Of the directory as it is; none if the segment before `from` is not there.
+    fn of(files: &dyn Files, dir: &Path, from: SegmentIndex, min_valid: i64) -> Option<Self> {
+        let sealed = SegmentIndex(from.0.checked_sub(1)?);
+        let sealed_len = files.len(&sealed.path(&dir.join("wal"))).ok()?;
+        let mut basis = Self { from: from.0, sealed_len, first_chunks: 0, last_chunks: 0, chunk_bytes: 0, last_chunk_bytes: 0, min_valid };
+        for (number, path) in chunk_files(files, dir).ok()? {
+            if basis.first_chunks == 0 {
+                basis.first_chunks = number;
+            }
+            basis.chunk_bytes += basis.last_chunk_bytes;
+            (basis.last_chunks, basis.last_chunk_bytes) = (number, files.len(&path).ok()?);
+        }
+        Some(basis)
+    }
+
+    /// Whether the directory still has all that it builds upon, where samples before `min_valid` are in blocks.
+    fn holds(&self, files: &dyn Files, dir: &Path, min_valid: i64) -> bool {
+        let sealed = self.from.checked_sub(1).map(|index| SegmentIndex(index).path(&dir.join("wal")));
+        // A block that is gone may have had what the log still has.
+        if min_valid < self.min_valid || sealed.and_then(|path| files.len(&path).ok()) != Some(self.sealed_len) {
+            return false;
+        }
+        if self.first_chunks == 0 {
+            return true;
+        }
+        let Ok(found) = chunk_files(files, dir) else { return false };
+        let len = |path: &Path| files.len(path).unwrap_or(0);
+        let before: u64 = found.iter().filter(|(number, _)| *number < self.last_chunks).map(|(_, path)| len(path)).sum();
+        let last = found.iter().find(|(number, _)| *number == self.last_chunks);
+        found.first().is_some_and(|(number, _)| *number == self.first_chunks)
+            && before == self.chunk_bytes
+            && last.is_some_and(|(_, path)| len(path) >= self.last_chunk_bytes)
+    }
+
+    fn to_numbers(self) -> [u64; FACTS] {
+        let [from, first, last] = [self.from, self.first_chunks, self.last_chunks].map(u64::from);
+        [from, self.sealed_len, first, last, self.chunk_bytes, self.last_chunk_bytes, self.min_valid as u64]
+    }
+
+    fn from_numbers([from, sealed_len, first, last, chunk_bytes, last_chunk_bytes, min_valid]: [u64; FACTS]) -> Option<Self> {
+        let narrow = |number: u64| u32::try_from(number).ok();
+        let (from, first_chunks, last_chunks) = (narrow(from)?, narrow(first)?, narrow(last)?);
+        Some(Self { from, sealed_len, first_chunks, last_chunks, chunk_bytes, last_chunk_bytes, min_valid: min_valid as i64 })
+    }
+}
+
+/// The head's chunk files by number.
+fn chunk_files(files: &dyn Files, dir: &Path) -> io::Result<Vec<(u32, PathBuf)>> {
+    let listed = match files.list(&dir.join("chunks_head")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => listed?,
+    };
+    let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let mut found: Vec<(u32, PathBuf)> = listed.into_iter().filter_map(|path| Some((number(&path)?, path))).collect();
+    found.sort();
+    Ok(found)
+}
+
+/// Saves the head at the end of a clean stop: the log is synced, and nobody writes any more.
 ///
 /// # Errors
-/// The operating system's; nothing is left then that the next start would use.
-pub(super) fn write(db: &Db, maintenance: &Maintenance) -> io::Result<()> {
+/// The operating system's; what was saved before stays.
+pub(super) fn write_last(db: &Db, maintenance: &Maintenance) -> io::Result<()> {
+    let Some(logs) = db.logs() else { return Ok(()) };
+    // Whoever logs something later, as the batch came before the stop, makes the last segment longer than is noted here.
+    let from = SegmentIndex(logs.wal.segment().0 + 1);
+    write(db, maintenance, from)
+}
+
+/// Saves the head while batches come in; the first segment of the log that the next start has to read.
+///
+/// # Errors
+/// The operating system's; what was saved before stays.
+pub(super) fn write_running(db: &Db, maintenance: &Maintenance) -> io::Result<Option<SegmentIndex>> {
+    let Some(logs) = db.logs() else { return Ok(None) };
+    let from = logs.wal.begin_segment()?;
+    write(db, maintenance, from).map(|()| Some(from))
+}
+
+fn write(db: &Db, maintenance: &Maintenance, from: SegmentIndex) -> io::Result<()> {
     let (files, dir) = (&*db.options.files, &db.options.dir);
-    // Those of earlier runs, which were perhaps killed, nobody has made durable: the log had it all.
-    for path in files.list(&dir.join("chunks_head")).unwrap_or_default() {
-        files.open_cut(&path, files.len(&path)?)?.sync()?;
-    }
-    // The log of out-of-order samples may use names that are not saved.
-    if db.head.late_time_range().is_some() && !maintenance.removed.is_empty() {
+    let Some(begun) = Basis::of(files, dir, from, db.head.min_valid_time()) else { return Ok(()) };
+    let refused = db.head.unlogged_count();
+    if db.head.has_unlogged() {
         return Ok(());
     }
-    // Likewise chunk files.
-    if db.replayed.get().is_some_and(|replayed| replayed.chunks_of_aliases) {
-        return Ok(());
-    }
-    let Some(found) = facts(files, dir) else { return Ok(()) };
-    // Whoever had logged something until now has applied it after this, and whoever logs something later changes the log.
+    // A series with a higher ref is in the log from there on. All others are there when whoever made them has ended.
+    let last_ref = db.head.last_ref();
+    // Whoever has logged something below `from` has applied it after this.
     db.head.wait_for_commits();
     let path = path(dir);
     let unfinished = path.with_extension("tmp");
     let folder = dir.join("pyrope");
     files.create_folder(&folder)?;
-    let file = match files.create_new(&unfinished) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => files.open_cut(&unfinished, 0)?,
+    let written = write_to(db, maintenance, &unfinished, last_ref, begun).and_then(|whole| {
+        // Of series that the log failed to take some may still be on their way.
+        db.head.wait_for_commits();
+        if !whole || db.head.has_unlogged() || db.head.unlogged_count() != refused {
+            return Ok(false);
+        }
+        // What was exported may be in no durable log yet.
+        db.logs().map_or(Ok(false), |logs| logs.wal.sync().map(|()| true))
+    });
+    match written {
+        Ok(true) => {
+            files.rename(&unfinished, &path)?;
+            files.sync_folder(&folder)
+        }
+        // It would only take space.
+        Ok(false) => files.remove(&unfinished),
+        Err(error) => {
+            let _ = files.remove(&unfinished);
+            Err(error)
+        }
+    }
+}
+
+/// Writes the file and makes it durable; whether it is one to be used.
+fn write_to(db: &Db, maintenance: &Maintenance, unfinished: &Path, last_ref: SeriesRef, begun: Basis) -> io::Result<bool> {
+    let (files, dir) = (&*db.options.files, &db.options.dir);
+    let file = match files.create_new(unfinished) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => files.open_cut(unfinished, 0)?,
         created => created?,
     };
-    let mut writer = Writer { file, bytes: MAGIC.to_vec(), checksum: 0, failed: None };
-    found.iter().for_each(|fact| writer.bytes.extend_from_slice(&fact.to_le_bytes()));
-    writer.number(db.head.last_ref().0);
+    let mut writer = Writer { file, bytes: MAGIC.to_vec(), checksum: 0 };
+    writer.number(last_ref.0);
     writer.number(maintenance.removed.len() as u64);
     for (series_ref, nameless) in &maintenance.removed {
         writer.number(series_ref.0);
         writer.number(u64::from(nameless.segment.0));
         writer.bytes.extend_from_slice(&nameless.max_time.to_le_bytes());
     }
+    let closing = db.phase() == super::Phase::Closed;
     let mut before = Labels::empty();
-    let whole = db.head.export(|series| {
-        writer.series(series, &before);
-        before = series.labels.clone();
-        writer.flush_if_full()
-    });
+    for piece in 0.. {
+        let more = db.head.export(piece, |series| {
+            if series.series_ref <= last_ref {
+                let aliases = maintenance.aliases.get(&series.series_ref).map_or(&[][..], Vec::as_slice);
+                writer.series(series, aliases, &before);
+                before = series.labels.clone();
+            }
+        });
+        writer.flush_if_full()?;
+        if !more {
+            break;
+        }
+        if !closing && db.stopping.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+    }
     writer.number(0);
     db.head.export_exemplars(|series_ref, exemplar| {
-        writer.number(series_ref.0);
-        writer.exemplar(exemplar);
+        if series_ref <= last_ref {
+            writer.number(series_ref.0);
+            writer.exemplar(exemplar);
+        }
     });
     writer.number(0);
-    if writer.failed.is_none() && (!whole || facts(files, dir) != Some(found)) {
-        return files.remove(&unfinished);
+    // Chunks that are not in it are in files by now.
+    sync_chunks(db)?;
+    let Some(basis) = Basis::of(files, dir, SegmentIndex(begun.from), begun.min_valid) else { return Ok(false) };
+    if basis.sealed_len != begun.sealed_len || db.head.min_valid_time() != begun.min_valid {
+        return Ok(false);
     }
+    basis.to_numbers().iter().for_each(|number| writer.bytes.extend_from_slice(&number.to_le_bytes()));
     writer.finish()?;
-    files.rename(&unfinished, &path)?;
-    files.sync_folder(&folder)
+    Ok(true)
+}
+
+/// Makes the chunk files durable, those of earlier runs too, which were perhaps killed: the log had it all.
+fn sync_chunks(db: &Db) -> io::Result<()> {
+    let Some(mapped) = db.head.mapped() else { return Ok(()) };
+    mapped.sync()?;
+    let (files, writing) = (&*db.options.files, mapped.writing());
+    for (_, path) in chunk_files(files, &db.options.dir)?.iter().filter(|(number, _)| *number < writing) {
+        files.open_cut(path, files.len(path)?)?.sync()?;
+    }
+    Ok(())
+}
+
+/// Deletes it: what is going to be changed may be what it builds upon.
+///
+/// # Errors
+/// The operating system's.
+pub(super) fn remove(files: &dyn Files, dir: &Path) -> io::Result<()> {
+    match files.remove(&path(dir)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.and_then(|()| files.sync_folder(&dir.join("pyrope"))),
+    }
 }
 
 struct Writer {
     file: Box<dyn File>,
     bytes: Vec<u8>,
     checksum: u32,
-    failed: Option<io::Error>,
 }
 
 impl Writer {
@@ -161,8 +300,10 @@ impl Writer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    fn series(&mut self, series: &Exported<'_>, before: &Labels) {
+    fn series(&mut self, series: &Exported<'_>, aliases: &[SeriesRef], before: &Labels) {
         self.number(series.series_ref.0);
+        self.number(aliases.len() as u64);
+        aliases.iter().for_each(|alias| self.number(alias.0));
         let mut mask = 0u64;
         for (at, (mine, other)) in series.labels.iter().zip(before.iter()).take(SHARED_MAX).enumerate() {
             mask |= u64::from(mine == other) << at;
@@ -186,6 +327,8 @@ impl Writer {
             self.bytes.extend_from_slice(&interval.start.0.to_le_bytes());
             self.bytes.extend_from_slice(&interval.end.0.to_le_bytes());
         }
+        self.bytes.push(u8::from(series.settled_until.is_some()));
+        self.bytes.extend(series.settled_until.into_iter().flat_map(i64::to_le_bytes));
         self.bytes.push(u8::from(series.metadata.is_some()));
         if let Some(metadata) = &series.metadata {
             self.bytes.push(KINDS.iter().position(|kind| *kind == metadata.kind).unwrap_or(0) as u8);
@@ -204,24 +347,19 @@ impl Writer {
         }
     }
 
-    fn flush_if_full(&mut self) -> bool {
-        if self.bytes.len() >= PIECE {
-            self.flush();
-        }
-        self.failed.is_none()
+    fn flush_if_full(&mut self) -> io::Result<()> {
+        if self.bytes.len() >= PIECE { self.flush() } else { Ok(()) }
     }
 
-    fn flush(&mut self) {
+    fn flush(&mut self) -> io::Result<()> {
         self.checksum = crc32c::crc32c_append(self.checksum, &self.bytes);
-        if self.failed.is_none() {
-            self.failed = self.file.append(&self.bytes).err();
-        }
+        self.file.append(&self.bytes)?;
         self.bytes.clear();
+        Ok(())
     }
 
     fn finish(mut self) -> io::Result<()> {
-        self.flush();
-        self.failed.map_or(Ok(()), Err)?;
+        self.flush()?;
         self.file.append(&self.checksum.to_le_bytes())?;
         self.file.sync()
     }
@@ -239,23 +377,45 @@ const KINDS: [MetricType; 8] = [
     MetricType::StateSet,
 ];
 
-/// Whether these bytes are whole and belong to the directory as it is.
-pub(super) fn fits(files: &dyn Files, dir: &Path, bytes: &[u8]) -> bool {
-    let Some(expected) = body(bytes).and_then(|body| body.get(..FACTS * 8)) else { return false };
-    facts(files, dir).is_some_and(|facts| facts.iter().flat_map(|fact| fact.to_le_bytes()).eq(expected.iter().copied()))
+/// A saved head that fits the directory.
+#[derive(Clone)]
+pub(super) struct Table {
+    /// To be given to [`read`].
+    pub bytes: Arc<Map>,
+    /// The first segment of the log that is to be read.
+    pub from: SegmentIndex,
 }
 
-/// What the checksum covers, without the magic number.
-fn body(bytes: &[u8]) -> Option<&[u8]> {
+/// Looks for one that fits the directory, where samples before `min_valid` are in blocks. To be done before chunk files are read: what they are to
+/// have is in them then.
+pub(super) fn find(files: &dyn Files, dir: &Path, min_valid: i64) -> Option<Table> {
+    let bytes = files.map(&path(dir)).ok()?;
+    let found = basis(&bytes).filter(|basis| basis.holds(files, dir, min_valid) && !bytes.is_faulty());
+    if found.is_none() {
+        tracing::info!(component = "tsdb", "the saved head does not fit the directory: the whole log is replayed");
+    }
+    found.map(|basis| Table { from: SegmentIndex(basis.from), bytes })
+}
+
+fn basis(bytes: &[u8]) -> Option<Basis> {
+    let (_, facts) = parts(bytes)?;
+    let mut numbers = [0; FACTS];
+    for (number, bytes) in numbers.iter_mut().zip(facts.as_chunks().0) {
+        *number = u64::from_le_bytes(*bytes);
+    }
+    Basis::from_numbers(numbers)
+}
+
+/// What lies between the magic number and the facts, and these, if the checksum fits.
+fn parts(bytes: &[u8]) -> Option<(&[u8], &[u8; FACTS * 8])> {
     let (covered, checksum) = bytes.split_last_chunk::<CHECKSUM_LEN>()?;
     let body = covered.strip_prefix(MAGIC)?;
-    (crc32c::crc32c(covered) == u32::from_le_bytes(*checksum)).then_some(body)
+    body.split_last_chunk().filter(|_| crc32c::crc32c(covered) == u32::from_le_bytes(*checksum))
 }
 
 /// Gives what is saved to `visit`; whether all of it could be read.
 pub fn read(bytes: &[u8], visit: impl FnMut(Saved<'_>)) -> bool {
-    let rest = body(bytes).and_then(|body| body.get(FACTS * 8..));
-    rest.and_then(|rest| Reader(rest).all(visit)).is_some()
+    parts(bytes).and_then(|(body, _)| Reader(body).all(visit)).is_some()
 }
 
 struct Reader<'b>(&'b [u8]);
@@ -283,6 +443,10 @@ impl<'b> Reader<'b> {
     }
 
     fn series(&mut self, series_ref: SeriesRef, pairs: &mut Vec<(&'b str, &'b str)>) -> Option<SavedSeries<'b>> {
+        let mut aliases = Vec::new();
+        for _ in 0..self.number()? {
+            aliases.push(SeriesRef(self.number()?));
+        }
         let (count, mask) = (usize::try_from(self.number()?).ok()?, self.number()?);
         pairs.truncate(count);
         for at in 0..count {
@@ -308,6 +472,10 @@ impl<'b> Reader<'b> {
         for _ in 0..self.number()? {
             deleted.push(Interval { start: Timestamp(self.word()? as i64), end: Timestamp(self.word()? as i64) });
         }
+        let settled_until = match self.byte()? {
+            0 => None,
+            _ => Some(self.word()? as i64),
+        };
         let metadata = match self.byte()? {
             0 => None,
             _ => {
@@ -315,7 +483,7 @@ impl<'b> Reader<'b> {
                 Some(Metadata { kind, unit: self.text()?.to_owned(), help: self.text()?.to_owned() })
             }
         };
-        Some(SavedSeries { series_ref, labels, chunks, deleted, metadata })
+        Some(SavedSeries { series_ref, aliases, labels, chunks, deleted, settled_until, metadata })
     }
 
     fn exemplar(&mut self) -> Option<Exemplar> {

@@ -159,7 +159,7 @@ impl Head {
         let annotations = self.annotations(batch, result);
         let samples = logs.wal.and_then(|log| scratch.enqueue(self, batch, &annotations, log));
         if let Err(error) = self.wait_for(created, samples, logs.wal) {
-            self.unlogged.lock().unwrap_or_else(PoisonError::into_inner).append(&mut scratch.again);
+            self.add_unlogged(&mut scratch.again);
             return Err(error);
         }
         let late_logged = self.apply(scratch, bounds.late_min, logs.late);
@@ -339,11 +339,8 @@ impl Head {
     /// Waits for the log. Series whose record did not get there are logged again with the next commit that has any.
     fn wait_for(&self, created: Option<Created>, samples: Option<Ticket>, log: Option<&Wal>) -> Result<(), CommitError> {
         let Some(log) = log else { return Ok(()) };
-        let created = created.map_or(Ok(()), |created| {
-            log.wait(created.ticket).inspect_err(|_| {
-                self.unlogged.lock().unwrap_or_else(PoisonError::into_inner).extend(created.handles);
-            })
-        });
+        let created =
+            created.map_or(Ok(()), |Created { ticket, mut handles }| log.wait(ticket).inspect_err(|_| self.add_unlogged(&mut handles)));
         let samples = samples.map_or(Ok(()), |ticket| log.wait(ticket));
         created.and(samples).map_err(CommitError::Log)
     }

@@ -1,12 +1,17 @@
-//! What a clean stop saves of the head beside its files: series, open chunks, deletions, metadata, exemplars.
+//! What is saved of the head beside its files: series, open chunks, deletions, metadata, exemplars.
 
 use super::Head;
 use super::series::Open;
+use super::slab::SLAB_SLOTS;
 use crate::chunk::Encoded;
 use crate::tombstones::Intervals;
 use model::{Exemplar, Labels, Metadata};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use storage::{SeriesRef, Slot};
+use storage::{SeriesHandle, SeriesRef, Slot};
+
+/// Series that are exported under one hold of the locks: some tens of microseconds' work.
+const PIECE: u32 = 64;
 
 /// A series and what of it lies in memory only.
 #[derive(Debug)]
@@ -21,39 +26,67 @@ pub struct Exported<'s> {
     pub open: Option<Open<'s>>,
     /// What is deleted of it.
     pub deleted: Option<&'s Intervals>,
+    /// Late samples of it up to this time are in a block, and in the log.
+    pub settled_until: Option<i64>,
     /// Its metadata.
     pub metadata: Option<Arc<Metadata>>,
 }
 
 impl Head {
-    /// Gives all series to `visit`, until it says no; whether it never did and nothing was left out. Chunks in files and out-of-order samples, which have
-    /// their own log, are not exported. Nobody may commit meanwhile.
-    pub fn export(&self, mut visit: impl FnMut(&Exported<'_>) -> bool) -> bool {
-        // The log does not know these, so nobody else may.
-        if !self.unlogged.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
-            return false;
-        }
-        let (index, all_metadata) = (self.read_index(), self.metadata());
-        for number in 0.. {
-            let Some(slab) = self.slabs.lock_number(number) else { break };
-            for (Slot(slot), series) in slab.all(number) {
-                if !index.slots().contains(slot) {
-                    continue;
-                }
-                let exported = Exported {
-                    series_ref: series.series_ref(),
-                    labels: index.labels(slot),
-                    full: series.full(),
-                    open: series.open(),
-                    deleted: series.deleted(),
-                    metadata: all_metadata.get(Slot(slot)).cloned(),
-                };
-                if !visit(&exported) {
-                    return false;
-                }
+    /// Gives the series of one of the pieces that the head is cut into, by number from 0, to `visit`; whether there may be another
+    /// piece. Chunks in files and out-of-order samples, which have their own log, are not exported. Nobody may remove series meanwhile; what is
+    /// committed between two pieces may be in the second.
+    pub fn export(&self, piece: u32, mut visit: impl FnMut(&Exported<'_>)) -> bool {
+        let Some(first) = piece.checked_mul(PIECE) else { return false };
+        let slots = first..first.saturating_add(PIECE);
+        let metadata: Vec<Option<Arc<Metadata>>> = {
+            let known = self.metadata();
+            slots.clone().map(|slot| known.get(Slot(slot)).cloned()).collect()
+        };
+        let index = self.read_index();
+        let number = (first / SLAB_SLOTS) as usize;
+        let Some(slab) = self.slabs.lock_number(number) else { return false };
+        for (Slot(slot), series) in slab.all(number) {
+            if !slots.contains(&slot) || !index.slots().contains(slot) {
+                continue;
             }
+            visit(&Exported {
+                series_ref: series.series_ref(),
+                labels: index.labels(slot),
+                full: series.full(),
+                open: series.open(),
+                deleted: series.deleted(),
+                settled_until: series.settled_until(),
+                metadata: metadata.get((slot - first) as usize).cloned().flatten(),
+            });
         }
         true
+    }
+
+    /// Whether there are series that the log failed to take: only it may tell of them.
+    pub fn has_unlogged(&self) -> bool {
+        !self.unlogged.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// How often the log failed to take some.
+    pub fn unlogged_count(&self) -> u64 {
+        self.counters.unlogged.load(Ordering::Acquire)
+    }
+
+    /// Has the log told of all series again, with the next commit that logs anything.
+    pub fn log_all_again(&self) {
+        let index = self.read_index();
+        let all = index.slots().iter().map(|slot| index.handle(slot));
+        self.add_unlogged(&mut all.collect());
+    }
+
+    /// Has the log told of these series again.
+    pub(super) fn add_unlogged(&self, handles: &mut Vec<SeriesHandle>) {
+        if !handles.is_empty() {
+            let mut unlogged = self.unlogged.lock().unwrap_or_else(PoisonError::into_inner);
+            unlogged.append(handles);
+            self.counters.unlogged.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// Gives all exemplars to `visit`, in the order in which they came.

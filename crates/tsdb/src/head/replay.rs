@@ -87,6 +87,18 @@ impl Head {
         self.add_removed(removed);
     }
 
+    /// Forgets what was replayed, so that a replay can begin anew. Refs stay reserved.
+    pub fn forget_replayed(&self) {
+        self.replayed_series();
+        let all: Vec<Slot> = self.read_index().slots().iter().map(Slot).collect();
+        self.replay_remove(&all);
+        self.take_removed();
+        let mut ring = self.exemplar_ring();
+        let capacity = ring.capacity();
+        ring.resize(0);
+        ring.resize(capacity);
+    }
+
     /// Never gives this ref, nor a lower one, to a new series. One that no series can have is passed over.
     pub fn reserve_ref(&self, series_ref: SeriesRef) {
         if is_ref(series_ref) {
@@ -206,6 +218,13 @@ impl Replayer<'_> {
     pub fn tombstone(&mut self, slot: Slot, interval: Interval) {
         if let Some(series) = self.slab.get(self.head, slot).and_then(|slab| slab.series_mut(slot)) {
             series.delete(interval);
+        }
+    }
+
+    /// Late samples of a series up to this time are in a block, and in the log.
+    pub fn settle_until(&mut self, slot: Slot, time: i64) {
+        if let Some(series) = self.slab.get(self.head, slot).and_then(|slab| slab.series_mut(slot)) {
+            series.settle_until(time);
         }
     }
 

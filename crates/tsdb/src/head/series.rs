@@ -250,6 +250,11 @@ impl MemSeries {
         }
     }
 
+    /// What [`Self::settle_until`] noted.
+    pub fn settled_until(&self) -> Option<i64> {
+        self.rare()?.settled_until
+    }
+
     /// What is deleted of it.
     pub fn deleted(&self) -> Option<&Intervals> {
         self.rare().map(|rare| &rare.deleted).filter(|deleted| !deleted.is_empty())

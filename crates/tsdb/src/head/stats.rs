@@ -17,6 +17,8 @@ pub(super) struct Counters {
     pub too_old: AtomicU64,
     pub duplicates: AtomicU64,
     pub late_unlogged: AtomicU64,
+    /// Times that the log failed to take series.
+    pub unlogged: AtomicU64,
     pub truncations: AtomicU64,
 }
 

@@ -109,6 +109,11 @@ impl Layout {
         &self.segments[first..]
     }
 
+    /// Bytes of the segments from one on.
+    pub fn bytes_from(&self, files: &dyn Files, from: SegmentIndex) -> u64 {
+        self.segments.iter().filter(|segment| segment.index >= from).map(|segment| files.len(&segment.path).unwrap_or(0)).sum()
+    }
+
     /// The number that a new segment gets: above every segment's and every checkpoint's.
     pub fn next_index(&self) -> SegmentIndex {
         let segment = self.segments.last().map(|segment| segment.index);

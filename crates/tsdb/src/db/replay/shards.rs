@@ -42,6 +42,8 @@ pub enum Item {
     Open(Encoding, Box<[u8]>),
     /// A deleted stretch of time.
     Delete(Interval),
+    /// Late samples up to this time are in a block.
+    SettledUntil(i64),
     /// What came before is in the out-of-order chunk at this place.
     Marker(u64),
 }
@@ -176,6 +178,7 @@ fn apply_batch(replayer: &mut Replayer<'_>, batch: &mut Batch, applied: &mut App
             Item::Mapped { chunk, out_of_order } => _ = replayer.mapped(slot, chunk, out_of_order),
             Item::Open(encoding, bytes) => applied.samples += apply_open(replayer, slot, encoding, &bytes),
             Item::Delete(interval) => replayer.tombstone(slot, interval),
+            Item::SettledUntil(time) => replayer.settle_until(slot, time),
             Item::Marker(place) => replayer.marker(slot, place),
         }
     }
