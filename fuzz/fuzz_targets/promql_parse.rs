@@ -5,7 +5,7 @@
 use promql::{ParserOptions, parse, parse_selector, parse_series_description, prettify};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
-    let options = ParserOptions { experimental_functions: true };
+    let options = ParserOptions { experimental_functions: true, duration_expressions: true, extended_range_selectors: true, fill_modifiers: true };
     let parsed = parse(text, &options);
     if let Ok(expr) = &parsed {
         // Prometheus prints `Inf ^ 2` as `+Inf ^ 2`, which is another query; it prints the same, though.
