@@ -460,7 +460,10 @@ impl<'b> Reader<'b> {
                 None => pairs.push(pair),
             }
         }
-        let labels = if pairs.is_sorted_by(|a, b| a.0 < b.0) { Labels::from_sorted(pairs.iter().copied()) } else { return None };
+        if !pairs.is_sorted_by(|a, b| a.0 < b.0) || pairs.iter().any(|(_, value)| value.is_empty()) {
+            return None;
+        }
+        let labels = Labels::from_sorted(pairs.iter().copied());
         let mut chunks = Vec::new();
         loop {
             match self.byte()? {
