@@ -432,12 +432,14 @@ impl Db {
     /// # Errors
     /// When the log of out-of-order samples cannot be made; then nothing has changed.
     pub fn apply(&self, settings: Settings) -> Result<(), DbError> {
-        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(logs) = logs.as_mut().filter(|logs| settings.out_of_order_window_ms > 0 && logs.wbl.is_none()) {
+        if settings.out_of_order_window_ms > 0 && self.logs().is_some_and(|logs| logs.wbl.is_none()) {
+            // Made without the lock, which every commit takes; of two at a time the second leaves an empty segment behind.
             let wbl = Wal::create(self.options.files.clone(), &self.options.dir.join("wbl"), self.options.wal);
-            logs.wbl = Some(Arc::new(wbl.map_err(|error| DbError::Io { action: "open WBL", error })?));
+            let wbl = Arc::new(wbl.map_err(|error| DbError::Io { action: "open WBL", error })?);
+            if let Some(logs) = self.logs.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                logs.wbl.get_or_insert(wbl);
+            }
         }
-        drop(logs);
         self.head.apply_settings(&settings);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
         Ok(())
