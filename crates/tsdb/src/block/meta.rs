@@ -88,20 +88,6 @@ pub struct Parent {
     pub max_time: i64,
 }
 
-impl Compaction {
-    /// Does it have this hint?
-    pub fn has_hint(&self, hint: &str) -> bool {
-        self.hints.iter().any(|h| h == hint)
-    }
-
-    /// Gives it this hint, once.
-    pub fn set_hint(&mut self, hint: &str) {
-        if let Err(at) = self.hints.binary_search_by(|h| h.as_str().cmp(hint)) {
-            self.hints.insert(at, hint.to_owned());
-        }
-    }
-}
-
 impl Meta {
     /// Reads a block's meta.
     ///

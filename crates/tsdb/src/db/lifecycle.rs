@@ -18,6 +18,7 @@ use crate::block::{self, Block, BlockError, Compaction, Meta};
 use crate::compact::run::{self, CompactError, Floats, Target};
 use crate::compact::source::{BlockSource, SeriesSource};
 use crate::compact::{Origin, plan};
+use crate::head::series::range_end;
 use crate::wal::record::TombstonesEncoder;
 use crate::wal::{CheckpointError, Records, SegmentIndex, checkpoint, segment};
 use foldhash::fast::FixedState;
@@ -431,11 +432,6 @@ fn uploaded(files: &dyn world::Files, path: &Path) -> std::collections::HashSet<
 /// 1970 and the first boundary after it would be in no range.
 fn range_start(time: i64, width: i64) -> i64 {
     time.div_euclid(width).saturating_mul(width)
-}
-
-/// The end of the range that a time lies in, as Prometheus computes it (its division truncates).
-pub(super) fn range_end(time: i64, width: i64) -> i64 {
-    (time / width).saturating_mul(width).saturating_add(width)
 }
 
 impl Db {

@@ -83,7 +83,6 @@ use metadata::SeriesMetadata;
 use sequence::{Commits, Sequencer};
 use series::Cutting;
 use slab::Slabs;
-use std::io;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use storage::{Appender, Batch, CommitError, Committed, SeriesHandle};
@@ -233,15 +232,6 @@ impl Head {
             ..EncodeOptions::default()
         };
         Cutting { chunk_range_ms: self.options.chunk_range_ms, encode }
-    }
-
-    /// Moves full chunks to files and makes these durable, for a clean stop.
-    ///
-    /// # Errors
-    /// When a file does not take them: they are in the log too.
-    pub fn close(&self) -> io::Result<()> {
-        self.map_full_chunks()?;
-        self.mapped().map_or(Ok(()), |mapped| mapped.sync())
     }
 
     /// Where full chunks go.

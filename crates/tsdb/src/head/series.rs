@@ -501,7 +501,7 @@ fn samples_max(slot: Slot) -> u32 {
 
 /// The end of the range that a time lies in, as Prometheus computes it (its division truncates).
 #[inline]
-fn range_end(time: i64, width: i64) -> i64 {
+pub(crate) fn range_end(time: i64, width: i64) -> i64 {
     (time / width).saturating_mul(width).saturating_add(width)
 }
 

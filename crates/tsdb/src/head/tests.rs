@@ -74,7 +74,7 @@ fn full_chunks_move_to_files_and_are_read_there() {
         }
     }
     assert_eq!(times_of(&head, 1), expected);
-    head.close().unwrap();
+    head.map_full_chunks().unwrap();
     assert_eq!(head.map_full_chunks().unwrap(), 0);
     assert_eq!(times_of(&head, 2), expected);
 
@@ -485,7 +485,7 @@ fn replayed_samples_out_of_order_and_markers() {
     for time in [5, 3, 4, 6, 8] {
         append(&head, &[(1, HOUR + time, 1.0)]);
     }
-    head.close().unwrap();
+    head.map_full_chunks().unwrap();
     let mapped = Mapped::new(Arc::new(disk.clone()), Path::new("/data/chunks_head"));
     let mut found = Vec::new();
     mapped.load(|chunk| found.push(chunk)).unwrap();
