@@ -4,6 +4,7 @@
 
 mod flags;
 mod logging;
+mod memory;
 mod rules;
 mod server;
 mod store;

@@ -67,7 +67,7 @@ impl<'c> Evaluator<'c> {
     /// Refuses a grid (a subquery's may be anything) of which not even one series could be held.
     fn check_steps(self, grid: Grid) -> Result<(), QueryError> {
         self.ctx.check()?;
-        self.ctx.charge(grid.count).map(drop)
+        self.ctx.charge(1, grid.count).map(drop)
     }
 
     fn scalar_of(self, input: &'c Plan, grid: Grid) -> Result<Vec<f64>, QueryError> {
@@ -178,7 +178,7 @@ impl<'c> Evaluator<'c> {
         }
     }
 
-    pub fn materialised(self, plan: &'c Plan, grid: Grid) -> Result<Materialised<'c>, QueryError> {
+    pub fn materialised(self, plan: &'c Plan, grid: Grid) -> Result<Materialised, QueryError> {
         self.vector(plan, grid)?.materialise(self.ctx)
     }
 

@@ -1,7 +1,7 @@
 //! What reads the store: selectors, and the columns that windows are cut from.
 
 use super::api::QueryError;
-use super::context::{left_open, storage_error};
+use super::context::{column_bytes, left_open, storage_error};
 use super::eval::Evaluator;
 use super::extended;
 use super::mixed;
@@ -63,10 +63,8 @@ impl<'c> Evaluator<'c> {
         let series = self.select(&selector.matchers, interval)?;
         let heads = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
-            let column = &mut scratch.column;
-            column.clear();
-            ctx.decode(&*series[i], interval, column)?;
-            ctx.count_read(column.len() as u64);
+            let Scratch { column, held } = scratch;
+            ctx.decode(&*series[i], interval, column, held)?;
             if totals_only {
                 mixed::keep_totals(column);
             }
@@ -119,10 +117,8 @@ impl<'c> Evaluator<'c> {
         let heads: Vec<Head> = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
         let names = metric_names(&heads);
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
-            let column = &mut scratch.column;
-            column.clear();
-            ctx.decode(&*series[i], interval, column)?;
-            ctx.count_read(column.len() as u64);
+            let Scratch { column, held } = scratch;
+            ctx.decode(&*series[i], interval, column, held)?;
             drop_stale(column);
             let (name, kind) = (&names[i], Extended::Smoothed);
             let mut looked_at = 0;
@@ -148,10 +144,8 @@ impl<'c> Evaluator<'c> {
                 };
                 let series = self.select(matchers, interval)?;
                 let heads = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
-                let fill = Box::new(move |i: usize, _: &mut Scratch, column: &mut Column| {
-                    column.clear();
-                    ctx.decode(&*series[i], interval, column)?;
-                    ctx.count_read(column.len() as u64);
+                let fill = Box::new(move |i: usize, scratch: &mut Scratch, column: &mut Column| {
+                    ctx.decode(&*series[i], interval, column, &mut scratch.held)?;
                     if totals_only {
                         mixed::keep_totals(column);
                     }
@@ -173,7 +167,7 @@ impl<'c> Evaluator<'c> {
                         for step in steps.present.iter() {
                             column.push(Timestamp(inner_grid.time(step)), steps.values[step]);
                         }
-                        return Ok(());
+                        return scratch.held.grow_to(column_bytes(column));
                     }
                     let mut histograms = steps.histograms.iter().peekable();
                     for step in steps.occupied().iter() {
@@ -183,7 +177,7 @@ impl<'c> Evaluator<'c> {
                             None => column.push(time, steps.values[step]),
                         }
                     }
-                    Ok(())
+                    scratch.held.grow_to(column_bytes(column))
                 });
                 Ok(Columns { heads, fill })
             }
@@ -193,7 +187,7 @@ impl<'c> Evaluator<'c> {
     /// The windows themselves, as points, for a range vector as a whole query.
     pub fn raw_windows(self, windows: &'c Windows, time: i64) -> Result<Vec<(Head, Points)>, QueryError> {
         let Columns { heads, fill } = self.columns(windows, Grid::instant(time))?;
-        let mut scratch = Scratch::default();
+        let mut scratch = Scratch::new(self.ctx);
         let mut column = Column::default();
         let mut out = Vec::new();
         for (i, head) in heads.into_iter().enumerate() {
