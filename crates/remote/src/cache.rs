@@ -2,22 +2,29 @@
 //!
 //! Senders write the same series with the same bytes again and again. The cache knows those bytes by
 //! a 128-bit hash with keys of this process, so that a known series costs no label parsing and no
-//! allocation. A handle may be out of date: the store notices, and the receiver asks again by labels.
+//! allocation. A handle may be out of date: the store notices, the receiver asks again by labels, and the new handle
+//! takes the old one's place.
+//!
+//! Senders repeat their order, too. Entries lie in the order in which they were first sent, and the one behind the
+//! entry found last is looked at first: with a million series, a table of hashes costs a miss of the caches and of the
+//! TLB for each sample, and a neighbour none. Only a surprise asks the tables.
 //!
 //! # Invariants
-//! - At most `ENTRIES_MAX` entries, 28 bytes each and the table's slack. A shard that is full
+//! - At most `ENTRIES_MAX` entries, 28 bytes each, and the tables' 5 bytes and slack. A full cache
 //!   forgets all of its entries: they come back with the next requests.
-//! - Locks are held for one look-up or insertion; no two at a time.
+//! - All pages of entries but the last are full; each entry's index stands in one table once.
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use storage::{SeriesHandle, SeriesRef, Slot};
 
-const SHARDS: usize = 64;
 const ENTRIES_MAX: usize = 4 << 20;
-const SHARD_ENTRIES_MAX: usize = ENTRIES_MAX / SHARDS;
+/// Entries that are allocated together: one list of all would be copied as it grows.
+const PAGE_ENTRIES: usize = 4096;
+/// Many tables, so that none grows for long while requests wait.
+const TABLES: usize = 64;
 
 /// The hash of a series' label bytes. 128 bits, so that two series of one hash do not happen: there
 /// is no comparison of the bytes themselves.
@@ -39,13 +46,27 @@ struct Entry {
 pub(crate) struct Cache {
     high_keys: RandomState,
     low_keys: RandomState,
-    shards: Box<[Mutex<HashTable<Entry>>]>,
+    known: RwLock<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    pages: Vec<Vec<Entry>>,
+    /// Indexes of entries.
+    tables: [HashTable<u32>; TABLES],
+}
+
+/// Look-ups of one request, in its order. Whoever has something to insert waits meanwhile.
+pub(crate) struct Lookups<'c> {
+    known: RwLockReadGuard<'c, Known>,
+    /// Index of the entry that is expected next.
+    next: u32,
 }
 
 impl Cache {
     pub(crate) fn new() -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::new(HashTable::new())).collect();
-        Self { high_keys: RandomState::default(), low_keys: RandomState::default(), shards }
+        let known = Known { pages: Vec::new(), tables: [const { HashTable::new() }; TABLES] };
+        Self { high_keys: RandomState::default(), low_keys: RandomState::default(), known: RwLock::new(known) }
     }
 
     #[inline]
@@ -53,39 +74,75 @@ impl Cache {
         Key { high: self.high_keys.hash_one(label_bytes), low: self.low_keys.hash_one(label_bytes) }
     }
 
-    #[inline]
-    pub(crate) fn get(&self, key: Key) -> Option<SeriesHandle> {
-        let wanted = key.words();
-        self.shard(key).find(key.low, |entry| entry.key == wanted).map(Entry::handle)
+    /// To be held for one request, and not while the store is waited for.
+    pub(crate) fn lookups(&self) -> Lookups<'_> {
+        Lookups { known: self.known.read().unwrap_or_else(PoisonError::into_inner), next: 0 }
     }
 
-    pub(crate) fn insert(&self, key: Key, handle: SeriesHandle) {
-        let mut shard = self.shard(key);
-        let words = key.words();
-        let entry = Entry { key: words, slot: handle.slot.0, series_ref: halves(handle.series_ref.0) };
-        if let Some(old) = shard.find_mut(key.low, |old| old.key == words) {
-            *old = entry;
+    /// Remembers handles, in the order of the request that had them.
+    pub(crate) fn insert_all(&self, handles: impl Iterator<Item = (Key, SeriesHandle)>) {
+        let mut handles = handles.peekable();
+        if handles.peek().is_none() {
             return;
         }
-        if shard.len() >= SHARD_ENTRIES_MAX {
-            shard.clear();
-        }
-        shard.insert_unique(key.low, entry, |entry| join([entry.key[2], entry.key[3]]));
-    }
-
-    pub(crate) fn remove(&self, key: Key) {
-        let wanted = key.words();
-        if let Ok(found) = self.shard(key).find_entry(key.low, |entry| entry.key == wanted) {
-            found.remove();
-        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        handles.for_each(|(key, handle)| known.insert(key, handle));
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+        self.known.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+impl Lookups<'_> {
+    #[inline]
+    pub(crate) fn get(&mut self, key: Key) -> Option<SeriesHandle> {
+        let words = key.words();
+        if let Some(entry) = self.known.entry(self.next).filter(|entry| entry.key == words) {
+            self.next += 1;
+            return Some(entry.handle());
+        }
+        let at = self.known.find(key)?;
+        self.next = at + 1;
+        self.known.entry(at).map(Entry::handle)
+    }
+}
+
+impl Known {
+    fn len(&self) -> usize {
+        self.pages.last().map_or(0, |last| (self.pages.len() - 1) * PAGE_ENTRIES + last.len())
     }
 
-    fn shard(&self, key: Key) -> MutexGuard<'_, HashTable<Entry>> {
-        self.shards[key.high as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    #[inline]
+    fn entry(&self, at: u32) -> Option<&Entry> {
+        self.pages.get(at as usize / PAGE_ENTRIES)?.get(at as usize % PAGE_ENTRIES)
+    }
+
+    fn find(&self, key: Key) -> Option<u32> {
+        let words = key.words();
+        self.tables[key.table()].find(key.low, |at| self.entry(*at).is_some_and(|entry| entry.key == words)).copied()
+    }
+
+    fn insert(&mut self, key: Key, handle: SeriesHandle) {
+        let entry = Entry { key: key.words(), slot: handle.slot.0, series_ref: halves(handle.series_ref.0) };
+        if let Some(at) = self.find(key) {
+            self.pages[at as usize / PAGE_ENTRIES][at as usize % PAGE_ENTRIES] = entry;
+            return;
+        }
+        if self.len() >= ENTRIES_MAX {
+            *self = Self { pages: Vec::new(), tables: [const { HashTable::new() }; TABLES] };
+        }
+        let at = self.len() as u32;
+        match self.pages.last_mut().filter(|last| last.len() < PAGE_ENTRIES) {
+            Some(last) => last.push(entry),
+            None => {
+                let mut page = Vec::with_capacity(PAGE_ENTRIES);
+                page.push(entry);
+                self.pages.push(page);
+            }
+        }
+        let Self { pages, tables } = self;
+        tables[key.table()].insert_unique(key.low, at, |at| pages[*at as usize / PAGE_ENTRIES][*at as usize % PAGE_ENTRIES].low());
     }
 }
 
@@ -94,9 +151,17 @@ impl Key {
         let ([a, b], [c, d]) = (halves(self.high), halves(self.low));
         [a, b, c, d]
     }
+
+    fn table(self) -> usize {
+        self.high as usize % TABLES
+    }
 }
 
 impl Entry {
+    fn low(&self) -> u64 {
+        join([self.key[2], self.key[3]])
+    }
+
     fn handle(&self) -> SeriesHandle {
         SeriesHandle { slot: Slot(self.slot), series_ref: SeriesRef(join(self.series_ref)) }
     }
@@ -114,20 +179,47 @@ fn join([high, low]: [u32; 2]) -> u64 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn remembers_replaces_and_forgets() {
+    fn handle(n: u32) -> SeriesHandle {
+        SeriesHandle { slot: Slot(n), series_ref: SeriesRef(u64::from(n) << 33 | 7) }
+    }
+
+    /// More than a page, so that the expected entry lies in the next one at times.
+    const COUNT: u32 = PAGE_ENTRIES as u32 * 2 + 10;
+
+    fn filled() -> (Cache, Vec<Key>) {
         let cache = Cache::new();
-        let handle = |n: u32| SeriesHandle { slot: Slot(n), series_ref: SeriesRef(u64::from(n) << 33 | 7) };
-        for n in 0..1000u32 {
-            cache.insert(cache.key(&n.to_le_bytes()), handle(n));
+        let keys: Vec<Key> = (0..COUNT).map(|n| cache.key(&n.to_le_bytes())).collect();
+        for run in [0..1000usize, 1000..COUNT as usize] {
+            cache.insert_all(run.map(|n| (keys[n], handle(n as u32))));
         }
-        assert_eq!(cache.len(), 1000);
-        assert!((0..1000u32).all(|n| cache.get(cache.key(&n.to_le_bytes())) == Some(handle(n))));
-        let key = cache.key(&5u32.to_le_bytes());
-        cache.insert(key, handle(6));
-        assert_eq!(cache.get(key), Some(handle(6)));
-        cache.remove(key);
-        assert_eq!(cache.get(key), None);
-        assert_eq!(cache.len(), 999);
+        (cache, keys)
+    }
+
+    #[test]
+    fn finds_in_any_order() {
+        let (cache, keys) = filled();
+        assert_eq!(cache.len(), COUNT as usize);
+        let get = |lookups: &mut Lookups<'_>, n: u32| assert_eq!(lookups.get(keys[n as usize]), Some(handle(n)));
+        let mut lookups = cache.lookups();
+        (0..COUNT).for_each(|n| get(&mut lookups, n));
+        (0..COUNT).rev().for_each(|n| get(&mut lookups, n));
+        // 4,099 is coprime to the count: every entry once, never the next one.
+        (0..COUNT).for_each(|n| get(&mut lookups, (u64::from(n) * 4099 % u64::from(COUNT)) as u32));
+        let unknown = cache.key(b"unknown");
+        for n in [5, 4095, 4096, COUNT - 2] {
+            get(&mut lookups, n);
+            assert_eq!(lookups.get(unknown), None);
+            get(&mut lookups, n + 1);
+        }
+    }
+
+    #[test]
+    fn replaces_in_place() {
+        let (cache, keys) = filled();
+        cache.insert_all([(keys[5], handle(1 << 20))].into_iter());
+        assert_eq!(cache.len(), COUNT as usize);
+        let mut lookups = cache.lookups();
+        assert_eq!(lookups.get(keys[5]), Some(handle(1 << 20)));
+        assert_eq!(lookups.get(keys[6]), Some(handle(6)));
     }
 }

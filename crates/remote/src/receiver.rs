@@ -188,11 +188,7 @@ impl Receiver {
     /// Hands the batch to the store; what it says of series is remembered.
     pub(crate) fn commit_once(&self, space: &mut Space) -> Result<(), CommitError> {
         self.appender.commit(&space.batch, &mut space.committed)?;
-        for (key, handle) in space.label_keys.iter().zip(&space.committed.handles) {
-            if let (Some(key), Some(handle)) = (key, handle) {
-                self.cache.insert(*key, *handle);
-            }
-        }
+        self.cache.insert_all(space.label_keys.iter().zip(&space.committed.handles).filter_map(|(key, handle)| (*key).zip(*handle)));
         Ok(())
     }
 
@@ -212,7 +208,7 @@ impl Receiver {
                     outcome == RowOutcome::OutOfBounds && row.is_some_and(|row| space.batch.latest.is_some_and(|t| row.timestamp > t));
                 return Err(WriteError::Refused(outcome, future));
             }
-            space.name_gone(&self.cache)?;
+            space.name_gone()?;
         }
         Err(WriteError::Refused(RowOutcome::Gone, false))
     }

@@ -96,29 +96,43 @@ impl Space {
     }
 
     /// Gives the rows of version 1.0 their series, and takes out those of invalid ones; says how many these were.
-    /// A pass of its own, so that the cache's misses overlap.
+    /// A pass of its own, so that the cache's lock is taken once, and its misses overlap.
     pub(crate) fn resolve(&mut self, cache: &Cache) -> Result<u64, WireError> {
+        let mut lookups = cache.lookups();
+        let mut unknown = false;
+        for entry in &mut self.entries {
+            entry.series = entry.key.and_then(|key| lookups.get(key)).map(RowSeries::Known);
+            unknown |= entry.series.is_none();
+            if let Some(series) = entry.series {
+                self.batch.rows[entry.first_row..entry.rows_end].iter_mut().for_each(|row| row.series = series);
+            }
+        }
+        drop(lookups);
+        let invalid = if unknown { self.name_unknown()? } else { 0 };
+        if invalid > 0 {
+            self.retain_rows(|entry| entry.series.is_some());
+        }
+        self.name_exemplars();
+        Ok(invalid)
+    }
+
+    /// Names the entries without a series; how many rows those have that are invalid.
+    fn name_unknown(&mut self) -> Result<u64, WireError> {
         let mut invalid = 0;
         for at in 0..self.entries.len() {
             let entry = self.entries[at];
+            if entry.series.is_some() {
+                continue;
+            }
             let rows = entry.first_row..entry.rows_end;
-            let known = entry.key.and_then(|key| cache.get(key));
-            let series = match known {
-                Some(handle) => Some(RowSeries::Known(handle)),
-                // Senders give exemplars a series of their own. They make no series.
-                None if rows.is_empty() => self.named_before(entry.key),
-                None => self.name(at)?,
-            };
+            // Senders give exemplars a series of their own. They make no series.
+            let series = if rows.is_empty() { self.named_before(entry.key) } else { self.name(at)? };
             self.entries[at].series = series;
             match series {
                 Some(series) => self.batch.rows[rows].iter_mut().for_each(|row| row.series = series),
                 None => invalid += rows.len() as u64,
             }
         }
-        if invalid > 0 {
-            self.retain_rows(|entry| entry.series.is_some());
-        }
-        self.name_exemplars();
         Ok(invalid)
     }
 
@@ -180,14 +194,11 @@ impl Space {
     }
 
     /// Series of version 1.0 whose handle the store no longer knows are named by their labels.
-    pub(crate) fn name_gone(&mut self, cache: &Cache) -> Result<(), WireError> {
+    pub(crate) fn name_gone(&mut self) -> Result<(), WireError> {
         for at in self.gone() {
             // Named already.
             if !matches!(self.entries[at].series, Some(RowSeries::Known(_))) {
                 continue;
-            }
-            if let Some(key) = self.entries[at].key {
-                cache.remove(key);
             }
             let series = self.name(at)?;
             self.entries[at].series = series;

@@ -1,6 +1,6 @@
 //! Version 2.0: what is refused is named line by line, all else is stored and counted.
 
-use crate::cache::Key;
+use crate::cache::{Cache, Key, Lookups};
 use crate::histogram::Sent;
 use crate::message2::{self, Request, Series, Symbols, display, display_refs};
 use crate::receiver::{Receiver, WriteError};
@@ -23,6 +23,13 @@ pub(crate) struct Written {
 struct Refusals {
     lines: Vec<(Place, String)>,
     invalid_labels_samples: u64,
+}
+
+/// Finds out which series of the store label sets mean.
+struct Names<'c> {
+    cache: &'c Cache,
+    lookups: Lookups<'c>,
+    key_bytes: Vec<u8>,
 }
 
 /// Number of the series, 0 for its samples or 1 for its exemplars, number of the item.
@@ -71,7 +78,7 @@ fn write_message(receiver: &Receiver, space: &mut Space, message: &[u8], written
         if tries == TRIES_MAX {
             return Err(WriteError::Refused(RowOutcome::Gone, false));
         }
-        keep_gone(receiver, space, message, &request.symbols, &gone);
+        keep_gone(space, message, &request.symbols, &gone);
     }
     receiver.count_stored(written);
     if refusals.lines.is_empty() { Ok(()) } else { Err(WriteError::Partial(refusals.into_text())) }
@@ -84,12 +91,12 @@ fn read(receiver: &Receiver, space: &mut Space, request: &Request<'_>, message: 
     (space.batch.latest, space.batch.on_refused) = (latest, OnRefused::DropRow);
     let mut refusals = Refusals::default();
     let mut series = Series::default();
-    let mut key_bytes = Vec::new();
+    let mut names = Names { cache: &receiver.cache, lookups: receiver.cache.lookups(), key_bytes: Vec::new() };
     for (number, bytes) in (0u32..).zip(&request.series) {
         series.read(bytes)?;
         let start = bytes.as_ptr() as usize - message.as_ptr() as usize;
         let place = Entry { key: None, start, len: bytes.len(), first_row: space.batch.rows.len(), rows_end: 0, number, series: None };
-        read_series(receiver, space, &request.symbols, &mut series, place, &mut key_bytes, &mut refusals);
+        read_series(receiver, space, &mut names, &request.symbols, &mut series, place, &mut refusals);
     }
     Ok(refusals)
 }
@@ -97,10 +104,10 @@ fn read(receiver: &Receiver, space: &mut Space, request: &Request<'_>, message: 
 fn read_series(
     receiver: &Receiver,
     space: &mut Space,
+    names: &mut Names<'_>,
     symbols: &Symbols<'_>,
     sent: &mut Series,
     mut entry: Entry,
-    key_bytes: &mut Vec<u8>,
     refusals: &mut Refusals,
 ) {
     let number = entry.number;
@@ -116,8 +123,8 @@ fn read_series(
         Ok(metadata) => metadata,
         Err(error) => return refusals.push((number, 0, 0), format!("parsing metadata for series {}: {error}", display_refs(&sent.refs))),
     };
-    let key = key_of(receiver, &pairs, key_bytes);
-    let known = receiver.cache.get(key);
+    let key = names.key_of(&pairs);
+    let known = names.lookups.get(key);
     let labels = match known.map_or_else(|| message2::labels(&pairs).map(Some), |_| Ok(None)) {
         Ok(labels) => labels,
         Err(error) => {
@@ -175,16 +182,19 @@ fn read_series(
     space.entries.push(entry);
 }
 
-/// The key of a label set: its texts in the sender's order, each after its length.
-fn key_of(receiver: &Receiver, pairs: &[(&[u8], &[u8])], bytes: &mut Vec<u8>) -> Key {
-    bytes.clear();
-    // No message of version 1.0 has such label bytes: they begin with the tag of a label.
-    bytes.push(0);
-    for text in pairs.iter().flat_map(|(name, value)| [name, value]) {
-        bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(text);
+impl Names<'_> {
+    /// The key of a label set: its texts in the sender's order, each after its length.
+    fn key_of(&mut self, pairs: &[(&[u8], &[u8])]) -> Key {
+        let bytes = &mut self.key_bytes;
+        bytes.clear();
+        // No message of version 1.0 has such label bytes: they begin with the tag of a label.
+        bytes.push(0);
+        for text in pairs.iter().flat_map(|(name, value)| [name, value]) {
+            bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(text);
+        }
+        self.cache.key(bytes)
     }
-    receiver.cache.key(bytes)
 }
 
 fn count(space: &Space, written: &mut Written) {
@@ -231,7 +241,7 @@ fn pairs_of<'a>(message: &[u8], symbols: &Symbols<'a>, entry: &Entry) -> Vec<(&'
 }
 
 /// Leaves of the batch what belongs to series whose handle was out of date, named by their labels.
-fn keep_gone(receiver: &Receiver, space: &mut Space, message: &[u8], symbols: &Symbols<'_>, gone: &[usize]) {
+fn keep_gone(space: &mut Space, message: &[u8], symbols: &Symbols<'_>, gone: &[usize]) {
     space.batch.labels.clear();
     space.label_keys.clear();
     for (at, entry) in space.entries.iter_mut().enumerate() {
@@ -242,9 +252,6 @@ fn keep_gone(receiver: &Receiver, space: &mut Space, message: &[u8], symbols: &S
     space.retain_rows(|entry| entry.series.is_some());
     for &at in gone {
         let entry = space.entries[at];
-        if let Some(key) = entry.key {
-            receiver.cache.remove(key);
-        }
         let labels = message2::labels(&pairs_of(message, symbols, &entry)).ok();
         let series = labels.map(|labels| space.add_labels(entry.key, labels));
         space.entries[at].series = series;
