@@ -68,6 +68,7 @@ pub mod chunk;
 pub mod wal;
 
 pub mod head;
+mod prefetch;
 
 pub mod compact;
 pub mod merge;

@@ -17,6 +17,7 @@ use super::sequence::Sequence;
 use crate::chunk::open::{self, OpenChunk};
 use crate::chunk::xor::XorAppender;
 use crate::chunk::{EncodeOptions, Encoded, Encoding, Sample, Value};
+use crate::prefetch::prefetch;
 use crate::tombstones::Intervals;
 use std::sync::Arc;
 use storage::{SeriesRef, Slot};
@@ -33,8 +34,9 @@ const HISTOGRAM_BYTES: usize = 1024;
 const HISTOGRAMS_MIN: u16 = 10;
 /// Room that appending a sample may need: the longest sample and the eight bytes that the encoder writes at once.
 const SAMPLE_ROOM: usize = 19 + 8;
-/// Open chunks grow by a third, and by at least so many bytes: doubling would waste more memory than all else of a series takes.
-const CHUNK_GROWTH_MIN: usize = 40;
+/// Room that an open chunk is given: sizes that the allocator has blocks of, as what it rounds up is wasted. Doubling would
+/// waste more memory than all else of a series takes.
+const ROOMS: [usize; 14] = [48, 80, 112, 160, 192, 256, 320, 384, 448, 512, 640, 768, 896, 1280];
 
 /// A full chunk: in memory until a file has it.
 #[derive(Clone, Debug)]
@@ -357,15 +359,28 @@ impl MemSeries {
                 Grown::Sample
             }
         };
+        if self.bytes.capacity() - self.bytes.len() < SAMPLE_ROOM {
+            self.grow();
+        }
         if grown != Grown::Sample {
             self.appender = XorAppender::start(&mut self.bytes);
             self.span = 0;
         }
-        if self.bytes.capacity() - self.bytes.len() < SAMPLE_ROOM {
-            self.bytes.reserve_exact(CHUNK_GROWTH_MIN.max(self.bytes.len() / 3));
-        }
         self.appender.append(&mut self.bytes, time, value);
         grown
+    }
+
+    fn grow(&mut self) {
+        let len = self.bytes.len();
+        let room = ROOMS.into_iter().find(|room| *room >= len + SAMPLE_ROOM).unwrap_or(len + SAMPLE_ROOM);
+        self.bytes.reserve_exact(room - len);
+    }
+
+    /// Has the processor fetch what a sample changes beside the slot: the chunk's header and its end.
+    #[inline]
+    pub(super) fn prefetch_chunk(&self) {
+        prefetch(self.bytes.as_ptr());
+        prefetch(self.bytes.as_ptr_range().end);
     }
 
     /// Makes the open chunk of plain floats a full one. The next one grows anew: a buffer that is half empty on average would

@@ -11,6 +11,7 @@
 use super::sequence::Sequence;
 use super::series::{Cutting, Grown, MemSeries};
 use crate::chunk::{Sample, Value};
+use crate::prefetch::prefetch;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use storage::{SeriesRef, Slot};
 
@@ -117,6 +118,28 @@ impl Slab {
     #[inline]
     pub fn series(&self, slot: Slot) -> Option<&MemSeries> {
         self.series.get(index_in_slab(slot)).filter(|series| series.series_ref().0 != 0)
+    }
+
+    /// Has the processor fetch the slot, to be looked at soon; nothing if it lies in another slab.
+    #[inline]
+    pub fn prefetch(&self, near: Slot, slot: Slot) {
+        if let Some(series) = self.neighbour(near, slot) {
+            prefetch(series);
+            // Nearly all lie in two lines.
+            prefetch(std::ptr::from_ref(series).wrapping_add(1).cast::<u8>().wrapping_sub(1));
+        }
+    }
+
+    /// Likewise the open chunk's header and end; the slot itself had better be there by now.
+    #[inline]
+    pub fn prefetch_chunk(&self, near: Slot, slot: Slot) {
+        if let Some(series) = self.neighbour(near, slot) {
+            series.prefetch_chunk();
+        }
+    }
+
+    fn neighbour(&self, near: Slot, slot: Slot) -> Option<&MemSeries> {
+        if slab_number(near) == slab_number(slot) { self.series.get(index_in_slab(slot)) } else { None }
     }
 
     /// The series in a slot of this slab, to be changed.
