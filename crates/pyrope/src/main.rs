@@ -1,10 +1,8 @@
 //! The Pyrope server: flags, wiring, signals, reload and an orderly end.
 
-#![forbid(unsafe_code)]
-
+mod allocator;
 mod flags;
 mod logging;
-mod memory;
 mod rules;
 mod server;
 mod store;
@@ -15,10 +13,6 @@ use std::process::ExitCode;
 
 /// The version of Prometheus whose behaviour this server gives.
 const PROMETHEUS_VERSION: &str = "3.14.0";
-
-// Threads of a scrape's batch and of a query free what others allocated; mimalloc makes that cheap.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();

@@ -4,10 +4,9 @@
 //! scrape loops end (batches under way are committed), connections finish, the store is synced and closed.
 
 use crate::flags::Flags;
-use crate::memory;
-use crate::{PROMETHEUS_VERSION, rules, store};
+use crate::{PROMETHEUS_VERSION, allocator, rules, store};
 use config::Config;
-use promql::engine::{Engine, EngineOptions, MemoryPool};
+use promql::engine::{Engine, EngineOptions};
 use promql::parser::ParserOptions;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,6 +23,9 @@ use world::{Clock, SystemClock};
 /// How long requests under way may take once the server ends.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// How long a thread waits for blocking work before it ends: the allocator keeps some pages for each thread, and starting one is cheap.
+const IDLE_THREADS: Duration = Duration::from_secs(2);
+
 /// Why the server does not start; each has been logged in one line.
 enum Refusal {
     /// The configuration or a flag cannot be used: 2, as Prometheus.
@@ -37,7 +39,8 @@ pub fn run(flags: &Flags) -> ExitCode {
     // They only move bytes: pages, batches and queries are worked on by blocking threads. Where they outnumber their work,
     // they spend a tenth of a scrape's CPU on waking each other.
     let io_threads = std::thread::available_parallelism().map_or(1, |cores| usize::from(cores).div_ceil(4));
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(io_threads).enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match runtime.worker_threads(io_threads).thread_keep_alive(IDLE_THREADS).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(err = %error, "Starting the I/O runtime failed");
@@ -89,11 +92,10 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
     let (reload, mut reloads) = mpsc::channel::<ReloadRequest>(1);
     let (quit, mut quits) = mpsc::channel(1);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let query_memory = Arc::new(MemoryPool::new(flags.share("query.max-memory", memory::available())));
     let app = Arc::new(App::new(AppOptions {
         queryable: db.clone(),
         db: db.clone(),
-        engine: engine(flags, &checked.config, query_memory),
+        engine: engine(flags, &checked.config),
         parser,
         scrape: scrape.clone(),
         receiver: flags.bool("web.enable-remote-write-receiver").then(|| remote::Receiver::new(db.clone(), receiver_options)),
@@ -123,6 +125,9 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
         tracing::error!(err = %error, "Listening for signals failed");
         Refusal::World
     };
+    // Ends with the runtime.
+    tokio::spawn(allocator::give_back_regularly());
+
     let mut hangup = signal(SignalKind::hangup()).map_err(handle)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(handle)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(handle)?;
@@ -208,7 +213,7 @@ async fn apply(app: &App, scrape: &scrape::Manager, db: &tsdb::Db, flags: &Flags
     let settings = store::settings(flags, &config.storage)?;
     db.apply(settings).map_err(|e| e.to_string())?;
     scrape.apply(config).await.map_err(|e| e.to_string())?;
-    app.set_engine(engine(flags, config, app.query_memory()));
+    app.set_engine(engine(flags, config));
     app.config_loaded(&config.to_yaml());
     for warning in config.warnings() {
         tracing::warn!("{warning}");
@@ -242,12 +247,10 @@ async fn reload_now(
     outcome
 }
 
-fn engine(flags: &Flags, config: &Config, memory: Arc<MemoryPool>) -> Engine {
+fn engine(flags: &Flags, config: &Config) -> Engine {
     Engine::new(EngineOptions {
         lookback: flags.duration("query.lookback-delta"),
         max_samples: usize::try_from(flags.int("query.max-samples")).unwrap_or(usize::MAX),
-        max_query_memory: flags.share("query.max-memory-per-query", memory.limit()),
-        memory,
         timeout: Duration::from_millis(flags.duration("query.timeout").0.unsigned_abs()),
         default_step: config.global.evaluation_interval,
         threads: 0,

@@ -5,7 +5,6 @@ use super::api::QueryError;
 use super::eval::Evaluator;
 use super::group::{Natives, Notes};
 use super::kahan::Kahan;
-use super::memory::Size;
 use super::source::{Materialised, Scratch, Source};
 use super::vector::{Grid, Head, Presence, StepSeries, Steps};
 use super::window;
@@ -47,17 +46,17 @@ pub(crate) fn aggregate<'c>(
         _ => {}
     }
     let groups = Groups::of(aggregation, source.heads.iter().map(|h| &h.labels));
-    let _held = evaluator.ctx.charge(groups.labels.len() * 2, grid.count)?;
+    let _held = evaluator.ctx.charge(groups.labels.len() * grid.count * 2)?;
     let mut states: Vec<State> = groups.labels.iter().map(|_| State::new(op, grid.count)).collect();
     let mut drops = vec![false; groups.labels.len()];
-    let mut buffered = evaluator.ctx.account();
+    let mut buffered = Vec::new();
     let mut notes = Notes::default();
     source.for_each(evaluator.ctx, |i, steps| {
         let group = groups.of_series[i];
         drops[group] |= source.heads[i].drop_name && !steps.is_none();
         if op == AggregateOp::Quantile {
             // The one aggregation that keeps all its input until the end.
-            buffered.add(Size::steps(1, steps.present.count()))?;
+            buffered.push(evaluator.ctx.charge(steps.present.count())?);
         }
         states[group].add(&steps);
         if !steps.histograms.is_empty() {
@@ -356,9 +355,9 @@ fn limit<'c>(
     }
     check_k(numbers)?;
     let groups = Groups::of(aggregation, source.heads.iter().map(|h| &h.labels));
-    let _held = evaluator.ctx.charge(groups.labels.len(), grid.count)?;
+    let _held = evaluator.ctx.charge(groups.labels.len() * grid.count)?;
     let mut taken = vec![0i64; groups.labels.len() * grid.count];
-    let mut charge = evaluator.ctx.account();
+    let mut charges = Vec::new();
     let mut series = Vec::new();
     source.for_each(evaluator.ctx, |i, mut steps| {
         let group = groups.of_series[i] * grid.count;
@@ -366,12 +365,12 @@ fn limit<'c>(
         steps.retain(|step| taken[group + step] < numbers[step] as i64);
         occupied.iter().for_each(|step| taken[group + step] += 1);
         if !steps.is_none() {
-            charge.add(steps.size())?;
+            charges.push(evaluator.ctx.charge(grid.count)?);
             series.push(StepSeries { head: source.heads[i].clone(), steps });
         }
         Ok(())
     })?;
-    drop(charge);
+    drop(charges);
     Ok(Materialised::from_series(series, evaluator.ctx)?.into_source(grid.count))
 }
 
@@ -397,7 +396,7 @@ fn ranked<'c>(
     // NaN ranks last in both directions.
     let less = move |a: f64, b: f64| a.is_nan() || if bottom { a > b } else { a < b };
     let mut heaps: Vec<Vec<Ranked>> = vec![Vec::new(); groups.labels.len() * grid.count];
-    let mut charge = ctx.account();
+    let mut charges = Vec::new();
     let mut charged = 0;
     let mut held = 0;
     source.for_each(ctx, |i, steps| {
@@ -426,7 +425,7 @@ fn ranked<'c>(
             }
         }
         if held > charged {
-            charge.add(Size { samples: held - charged, bytes: (held - charged) * size_of::<Ranked>() as u64 })?;
+            charges.push(ctx.charge(held - charged)?);
             charged = held;
         }
         Ok(())
@@ -450,7 +449,7 @@ fn ranked<'c>(
             series[to].steps.put(at % grid.count, *value);
         }
     }
-    drop(charge);
+    drop(charges);
     Ok(Materialised::from_series(series, ctx)?.into_source(grid.count))
 }
 
@@ -519,7 +518,7 @@ fn count_values<'c>(
     let source = evaluator.vector(input, grid)?;
     let mut series: Vec<StepSeries> = Vec::new();
     let mut by_labels: HashMap<Labels, usize> = HashMap::new();
-    let mut charge = ctx.account();
+    let mut charges = Vec::new();
     source.for_each(ctx, |i, steps| {
         // One series mostly repeats its values.
         let mut by_value: HashMap<String, usize> = HashMap::new();
@@ -538,7 +537,7 @@ fn count_values<'c>(
                     let at = match by_labels.get(&key) {
                         Some(at) => *at,
                         None => {
-                            charge.add(Size::steps(1, grid.count))?;
+                            charges.push(ctx.charge(grid.count)?);
                             by_labels.insert(key.clone(), series.len());
                             series.push(StepSeries { head: Head { labels: key, drop_name: false }, steps: Steps::absent(grid.count) });
                             series.len() - 1
@@ -558,7 +557,7 @@ fn count_values<'c>(
         Ok(())
     })?;
     drop(source);
-    drop(charge);
+    drop(charges);
     Ok(Materialised::from_series(series, ctx)?.into_source(grid.count))
 }
 
