@@ -3,7 +3,7 @@
 
 use model::{Labels, Millis, Timestamp};
 use promql::ParserOptions;
-use promql::engine::{Control, Engine, EngineOptions, QueryError, Value};
+use promql::engine::{Control, Engine, EngineOptions, MemoryPool, QueryError, Value};
 use promql::testlang::{MemoryStore, run_script, run_script_with};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -195,6 +195,36 @@ fn limits_end_a_query() {
     let control = Control { deadline: Some(std::time::Instant::now()), ..Control::default() };
     let error = small.instant(&store, &expr, Timestamp(0), &control).unwrap_err();
     assert_eq!(error.to_string(), "query timed out in expression evaluation");
+}
+
+#[test]
+fn memory_is_limited_for_one_query_and_for_all() {
+    let mut store = MemoryStore::default();
+    for i in 0..100 {
+        store.add(Labels::from_pairs([("__name__", "m"), ("i", i.to_string().as_str())]), (0..100).map(|t| (t * 1000, 1.0)));
+    }
+    // 100 series of 100 steps are 80 kB at the least.
+    let memory = Arc::new(MemoryPool::new(1 << 20));
+    let with = |max_query_memory| Engine::new(EngineOptions { max_query_memory, memory: memory.clone(), ..EngineOptions::default() });
+    let error = run(&with(64 << 10), &store, "m", 0, 99_000, 1000).unwrap_err();
+    assert_eq!(error.to_string(), "query processing would take the memory of the query beyond 64 KiB (--query.max-memory-per-query)");
+    let engine = with(u64::MAX);
+    let expr = promql::parse("m", &ParserOptions::default()).unwrap();
+    let ask = || engine.range(&store, &expr, Timestamp(0), Timestamp(99_000), Millis(1000), &Control::default());
+    // Answers count until they are dropped.
+    let mut answers = Vec::new();
+    let error = loop {
+        match ask() {
+            Ok(answer) => answers.push(answer),
+            Err(error) => break error,
+        }
+        assert!(memory.used() >= answers.len() as u64 * 160_000);
+    };
+    assert_eq!(error.to_string(), "query processing would take the memory of all queries beyond 1 MiB (--query.max-memory)");
+    assert!((2..7).contains(&answers.len()));
+    drop(answers);
+    assert_eq!(memory.used(), 0);
+    assert!(ask().unwrap().stats.peak_bytes >= 80_000);
 }
 
 #[test]

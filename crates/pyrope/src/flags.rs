@@ -16,6 +16,8 @@ enum Kind {
     List,
     Duration,
     Size,
+    /// A size, or a share of something as `25%`.
+    Share,
     Int,
     Float,
     OneOf(&'static [&'static str]),
@@ -50,7 +52,7 @@ const fn hidden(name: &'static str, kind: Kind, default: &'static str, status: S
     Flag { name, kind, default, hidden: true, status, help }
 }
 
-use Kind::{Bool, Duration, Float, Int, List, OneOf, Size, Text};
+use Kind::{Bool, Duration, Float, Int, List, OneOf, Share, Size, Text};
 use Status::{Idle, Refused, Warns, Works};
 
 const NO_RULES: Status = Warns("rules are not evaluated yet");
@@ -190,6 +192,20 @@ const FLAGS: &[Flag] = &[
     ),
     flag("query.timeout", Duration, "2m", Works, "Maximum time a query may take before being aborted."),
     flag("query.max-concurrency", Int, "20", Works, "Maximum number of queries executed concurrently."),
+    flag(
+        "query.max-memory",
+        Share,
+        "25%",
+        Works,
+        "Maximum memory that all queries may hold together: bytes with a unit, or a share of the machine's (or the container's).",
+    ),
+    flag(
+        "query.max-memory-per-query",
+        Share,
+        "50%",
+        Works,
+        "Maximum memory that a single query may hold: bytes with a unit, or a share of query.max-memory.",
+    ),
     flag("query.max-samples", Int, "50000000", Works, "Maximum number of samples a single query can load into memory."),
     hidden("scrape.discovery-reload-interval", Duration, "5s", Idle, "Interval used by scrape manager to throttle target groups updates."),
     flag("enable-feature", List, "", Works, "Comma separated feature names to enable."),
@@ -320,7 +336,7 @@ fn value_name(flag: &Flag) -> &'static str {
     match flag.kind {
         Kind::Bool | Kind::Text | Kind::List => "VALUE",
         Kind::Duration => "DURATION",
-        Kind::Size => "BYTES",
+        Kind::Size | Kind::Share => "BYTES",
         Kind::Int | Kind::Float => "NUMBER",
         Kind::OneOf(_) => "NAME",
     }
@@ -414,6 +430,11 @@ impl Flags {
         parse_size(self.text(name)).unwrap_or(0)
     }
 
+    /// Bytes, where a share is one of `whole`; checked when parsed.
+    pub fn share(&self, name: &'static str, whole: u64) -> u64 {
+        parse_share(self.text(name), whole).unwrap_or(whole)
+    }
+
     /// Every flag with its value, for `/api/v1/status/flags`.
     pub fn all(&self) -> BTreeMap<String, String> {
         self.values.iter().map(|(name, values)| ((*name).to_owned(), values.join(","))).collect()
@@ -426,6 +447,7 @@ impl Flag {
             Kind::Bool | Kind::Text | Kind::List => None,
             Kind::Duration => model::duration::parse(value).err().map(|e| e.to_string()),
             Kind::Size => parse_size(value).err(),
+            Kind::Share => parse_share(value, u64::MAX).err(),
             Kind::Int => {
                 value.parse::<u64>().err().map(|_| format!("strconv.ParseInt: parsing {}: invalid syntax", model::name::quote(value)))
             }
@@ -458,6 +480,15 @@ fn parse_size(text: &str) -> Result<u64, String> {
     Ok(bytes as u64)
 }
 
+/// As a size, or `25%` of the whole.
+fn parse_share(text: &str, whole: u64) -> Result<u64, String> {
+    let Some(percent) = text.strip_suffix('%') else { return parse_size(text) };
+    match percent.trim().parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok((whole as f64 * percent / 100.0) as u64),
+        _ => Err(format!("a share must lie above 0% and not above 100%, got {}", model::name::quote(text))),
+    }
+}
+
 /// `--version`
 fn version_text() -> String {
     format!("{} (behaves as Prometheus {})", env!("CARGO_PKG_VERSION"), crate::PROMETHEUS_VERSION)
@@ -484,6 +515,7 @@ mod tests {
         assert_eq!(flags.list("web.listen-address"), [":1", ":2"]);
         assert!(!flags.bool("storage.tsdb.wal-compression"));
         assert_eq!(flags.duration("query.lookback-delta"), model::Millis(300_000));
+        assert_eq!(flags.share("query.max-memory", 1000), 250);
         assert_eq!(flags.size("storage.tsdb.wal-segment-size"), 128 << 20);
         assert!(flags.warnings().is_empty());
     }
@@ -498,6 +530,8 @@ mod tests {
             vec!["--nonsense"],
             vec!["--query.timeout=1x"],
             vec!["--query.max-samples=many"],
+            vec!["--query.max-memory=0%"],
+            vec!["--query.max-memory=7"],
             vec!["--log.level=loud"],
             vec!["--config.file=a", "--config.file=b"],
             vec!["--storage.tsdb.retention.size=5"],

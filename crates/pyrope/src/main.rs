@@ -3,6 +3,7 @@
 mod allocator;
 mod flags;
 mod logging;
+mod memory;
 mod rules;
 mod server;
 mod store;

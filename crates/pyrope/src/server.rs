@@ -4,9 +4,10 @@
 //! scrape loops end (batches under way are committed), connections finish, the store is synced and closed.
 
 use crate::flags::Flags;
+use crate::memory;
 use crate::{PROMETHEUS_VERSION, allocator, rules, store};
 use config::Config;
-use promql::engine::{Engine, EngineOptions};
+use promql::engine::{Engine, EngineOptions, MemoryPool};
 use promql::parser::ParserOptions;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -92,10 +93,11 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
     let (reload, mut reloads) = mpsc::channel::<ReloadRequest>(1);
     let (quit, mut quits) = mpsc::channel(1);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let query_memory = Arc::new(MemoryPool::new(flags.share("query.max-memory", memory::available())));
     let app = Arc::new(App::new(AppOptions {
         queryable: db.clone(),
         db: db.clone(),
-        engine: engine(flags, &checked.config),
+        engine: engine(flags, &checked.config, query_memory),
         parser,
         scrape: scrape.clone(),
         receiver: flags.bool("web.enable-remote-write-receiver").then(|| remote::Receiver::new(db.clone(), receiver_options)),
@@ -213,7 +215,7 @@ async fn apply(app: &App, scrape: &scrape::Manager, db: &tsdb::Db, flags: &Flags
     let settings = store::settings(flags, &config.storage)?;
     db.apply(settings).map_err(|e| e.to_string())?;
     scrape.apply(config).await.map_err(|e| e.to_string())?;
-    app.set_engine(engine(flags, config));
+    app.set_engine(engine(flags, config, app.query_memory()));
     app.config_loaded(&config.to_yaml());
     for warning in config.warnings() {
         tracing::warn!("{warning}");
@@ -247,10 +249,12 @@ async fn reload_now(
     outcome
 }
 
-fn engine(flags: &Flags, config: &Config) -> Engine {
+fn engine(flags: &Flags, config: &Config, memory: Arc<MemoryPool>) -> Engine {
     Engine::new(EngineOptions {
         lookback: flags.duration("query.lookback-delta"),
         max_samples: usize::try_from(flags.int("query.max-samples")).unwrap_or(usize::MAX),
+        max_query_memory: flags.share("query.max-memory-per-query", memory.limit()),
+        memory,
         timeout: Duration::from_millis(flags.duration("query.timeout").0.unsigned_abs()),
         default_step: config.global.evaluation_interval,
         threads: 0,

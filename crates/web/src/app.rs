@@ -2,7 +2,7 @@
 
 use crate::api::admin::Admin;
 use crate::metrics::HttpCounters;
-use promql::engine::Engine;
+use promql::engine::{Engine, MemoryPool};
 use promql::parser::ParserOptions;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,6 +122,11 @@ impl App {
     /// Queries from here on are evaluated by this engine.
     pub fn set_engine(&self, engine: Engine) {
         *self.engine.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(engine);
+    }
+
+    /// What all queries together may hold, whichever engine evaluates them.
+    pub fn query_memory(&self) -> Arc<MemoryPool> {
+        self.engine().options().memory.clone()
     }
 
     pub(crate) fn engine(&self) -> Arc<Engine> {

@@ -137,6 +137,8 @@ fn http(page: &mut Page, app: &App) {
     );
     page.gauge("prometheus_engine_queries_concurrent_max", "The max number of concurrent queries.", app.options.query_concurrency as f64);
     page.gauge("pyrope_engine_samples_max", "The most samples one query may hold.", engine.options().max_samples as f64);
+    page.gauge("pyrope_engine_memory_max_bytes", "The most memory that all queries may hold.", engine.options().memory.limit() as f64);
+    page.gauge("pyrope_engine_memory_bytes", "The memory that queries hold.", engine.options().memory.used() as f64);
     let handlers = app.http.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let name = "prometheus_http_requests_total";
     page.family(name, "counter", "Counter of HTTP requests.");

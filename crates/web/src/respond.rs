@@ -60,7 +60,7 @@ impl From<QueryError> for ApiError {
             QueryError::Timeout(_) => Self::Timeout(text),
             QueryError::Cancelled(_) => Self::Canceled(text),
             QueryError::Storage(_) => Self::Internal(text),
-            QueryError::Execution(_) | QueryError::TooManySamples(_) => Self::Execution(text),
+            QueryError::Execution(_) | QueryError::TooManySamples(_) | QueryError::TooMuchMemory { .. } => Self::Execution(text),
         }
     }
 }

@@ -5,6 +5,7 @@ use super::api::QueryError;
 use super::eval::Evaluator;
 use super::group::{Natives, Notes};
 use super::kahan::Kahan;
+use super::memory::Size;
 use super::source::{Materialised, Scratch, Source};
 use super::vector::{Grid, Head, Presence, StepSeries, Steps};
 use super::window;
@@ -46,17 +47,17 @@ pub(crate) fn aggregate<'c>(
         _ => {}
     }
     let groups = Groups::of(aggregation, source.heads.iter().map(|h| &h.labels));
-    let _held = evaluator.ctx.charge(groups.labels.len() * grid.count * 2)?;
+    let _held = evaluator.ctx.charge(groups.labels.len() * 2, grid.count)?;
     let mut states: Vec<State> = groups.labels.iter().map(|_| State::new(op, grid.count)).collect();
     let mut drops = vec![false; groups.labels.len()];
-    let mut buffered = Vec::new();
+    let mut buffered = evaluator.ctx.account();
     let mut notes = Notes::default();
     source.for_each(evaluator.ctx, |i, steps| {
         let group = groups.of_series[i];
         drops[group] |= source.heads[i].drop_name && !steps.is_none();
         if op == AggregateOp::Quantile {
             // The one aggregation that keeps all its input until the end.
-            buffered.push(evaluator.ctx.charge(steps.present.count())?);
+            buffered.add(Size::steps(1, steps.present.count()))?;
         }
         states[group].add(&steps);
         if !steps.histograms.is_empty() {
@@ -355,9 +356,9 @@ fn limit<'c>(
     }
     check_k(numbers)?;
     let groups = Groups::of(aggregation, source.heads.iter().map(|h| &h.labels));
-    let _held = evaluator.ctx.charge(groups.labels.len() * grid.count)?;
+    let _held = evaluator.ctx.charge(groups.labels.len(), grid.count)?;
     let mut taken = vec![0i64; groups.labels.len() * grid.count];
-    let mut charges = Vec::new();
+    let mut charge = evaluator.ctx.account();
     let mut series = Vec::new();
     source.for_each(evaluator.ctx, |i, mut steps| {
         let group = groups.of_series[i] * grid.count;
@@ -365,12 +366,12 @@ fn limit<'c>(
         steps.retain(|step| taken[group + step] < numbers[step] as i64);
         occupied.iter().for_each(|step| taken[group + step] += 1);
         if !steps.is_none() {
-            charges.push(evaluator.ctx.charge(grid.count)?);
+            charge.add(steps.size())?;
             series.push(StepSeries { head: source.heads[i].clone(), steps });
         }
         Ok(())
     })?;
-    drop(charges);
+    drop(charge);
     Ok(Materialised::from_series(series, evaluator.ctx)?.into_source(grid.count))
 }
 
@@ -396,7 +397,7 @@ fn ranked<'c>(
     // NaN ranks last in both directions.
     let less = move |a: f64, b: f64| a.is_nan() || if bottom { a > b } else { a < b };
     let mut heaps: Vec<Vec<Ranked>> = vec![Vec::new(); groups.labels.len() * grid.count];
-    let mut charges = Vec::new();
+    let mut charge = ctx.account();
     let mut charged = 0;
     let mut held = 0;
     source.for_each(ctx, |i, steps| {
@@ -425,7 +426,7 @@ fn ranked<'c>(
             }
         }
         if held > charged {
-            charges.push(ctx.charge(held - charged)?);
+            charge.add(Size { samples: held - charged, bytes: (held - charged) * size_of::<Ranked>() as u64 })?;
             charged = held;
         }
         Ok(())
@@ -449,7 +450,7 @@ fn ranked<'c>(
             series[to].steps.put(at % grid.count, *value);
         }
     }
-    drop(charges);
+    drop(charge);
     Ok(Materialised::from_series(series, ctx)?.into_source(grid.count))
 }
 
@@ -518,7 +519,7 @@ fn count_values<'c>(
     let source = evaluator.vector(input, grid)?;
     let mut series: Vec<StepSeries> = Vec::new();
     let mut by_labels: HashMap<Labels, usize> = HashMap::new();
-    let mut charges = Vec::new();
+    let mut charge = ctx.account();
     source.for_each(ctx, |i, steps| {
         // One series mostly repeats its values.
         let mut by_value: HashMap<String, usize> = HashMap::new();
@@ -537,7 +538,7 @@ fn count_values<'c>(
                     let at = match by_labels.get(&key) {
                         Some(at) => *at,
                         None => {
-                            charges.push(ctx.charge(grid.count)?);
+                            charge.add(Size::steps(1, grid.count))?;
                             by_labels.insert(key.clone(), series.len());
                             series.push(StepSeries { head: Head { labels: key, drop_name: false }, steps: Steps::absent(grid.count) });
                             series.len() - 1
@@ -557,7 +558,7 @@ fn count_values<'c>(
         Ok(())
     })?;
     drop(source);
-    drop(charges);
+    drop(charge);
     Ok(Materialised::from_series(series, ctx)?.into_source(grid.count))
 }
 

@@ -1,5 +1,7 @@
 //! What goes into an evaluation and what comes out of it.
 
+use super::memory::{Held, MemoryPool, Size};
+use super::mixed;
 use model::{FloatHistogram, Labels, Millis, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +14,10 @@ pub struct EngineOptions {
     pub lookback: Millis,
     /// Samples a query may hold at one time (`--query.max-samples`).
     pub max_samples: usize,
+    /// Bytes a query may hold at one time (`--query.max-memory-per-query`).
+    pub max_query_memory: u64,
+    /// What all queries together may hold (`--query.max-memory`).
+    pub memory: Arc<MemoryPool>,
     /// How long a query may run (`--query.timeout`).
     pub timeout: Duration,
     /// The step of subqueries that name none: the global evaluation interval.
@@ -31,6 +37,8 @@ impl Default for EngineOptions {
         Self {
             lookback: Millis(5 * 60 * 1000),
             max_samples: 50_000_000,
+            max_query_memory: u64::MAX,
+            memory: Arc::new(MemoryPool::new(u64::MAX)),
             timeout: Duration::from_secs(120),
             default_step: Millis(60 * 1000),
             threads: 0,
@@ -109,6 +117,28 @@ pub enum Value {
     Matrix(Vec<MatrixSeries>),
 }
 
+impl Value {
+    /// What it takes until it is written.
+    pub(super) fn size(&self) -> Size {
+        let histogram = |histogram: &FloatHistogram| 16 * (mixed::size(histogram) + 1);
+        match self {
+            Self::Scalar { .. } | Self::String { .. } => Size::default(),
+            Self::Vector(samples) => {
+                let histograms: u64 = samples.iter().filter_map(|s| s.histogram.as_deref()).map(histogram).sum();
+                Size { samples: samples.len() as u64, bytes: (samples.len() * size_of::<VectorSample>()) as u64 + histograms }
+            }
+            Self::Matrix(series) => {
+                let of_one = |series: &MatrixSeries| {
+                    let histograms: u64 = series.histograms.iter().map(|(_, h)| histogram(h)).sum();
+                    let samples = (series.points.len() + series.histograms.len()) as u64;
+                    Size { samples, bytes: size_of::<MatrixSeries>() as u64 + 16 * samples + histograms }
+                };
+                series.iter().map(of_one).fold(Size::default(), |a, b| Size { samples: a.samples + b.samples, bytes: a.bytes + b.bytes })
+            }
+        }
+    }
+}
+
 /// What a query cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueryStats {
@@ -118,6 +148,8 @@ pub struct QueryStats {
     pub samples_read: u64,
     /// The most samples held at one time.
     pub peak_samples: u64,
+    /// The most bytes held at one time.
+    pub peak_bytes: u64,
 }
 
 /// A query's answer.
@@ -131,6 +163,8 @@ pub struct QueryResult {
     pub infos: Vec<String>,
     /// The cost.
     pub stats: QueryStats,
+    /// Its memory counts as the query's until it is dropped.
+    pub(super) held: Held,
 }
 
 /// Why a query has no answer.
@@ -148,6 +182,19 @@ pub enum QueryError {
     /// It would hold more than `max_samples`; says where it was.
     #[error("query processing would load too many samples into memory in {0}")]
     TooManySamples(String),
+    /// It would hold more bytes than it may, or than all queries may together.
+    #[error(
+        "query processing would take the memory of {} beyond {} ({})",
+        if *.together { "all queries" } else { "the query" },
+        super::memory::human(*.limit),
+        if *.together { "--query.max-memory" } else { "--query.max-memory-per-query" }
+    )]
+    TooMuchMemory {
+        /// Bytes.
+        limit: u64,
+        /// Of all queries at the time.
+        together: bool,
+    },
     /// The store failed.
     #[error("{0}")]
     Storage(String),

@@ -2,9 +2,11 @@
 
 use super::annotations::Annotations;
 use super::api::{Control, EngineOptions, QueryError, QueryStats};
+use super::memory::{Charge, Ledger, Size};
+use super::mixed;
 use model::{Millis, Timestamp};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use storage::{Cancel, Column, Interval, Queryable, SelectError, Series};
 
@@ -17,8 +19,7 @@ pub(crate) struct Context<'q> {
     pub control: &'q Control,
     pub lookback: i64,
     deadline: Option<Instant>,
-    held: AtomicU64,
-    peak: AtomicU64,
+    ledger: Arc<Ledger>,
     queryable_samples: AtomicU64,
     samples_read: AtomicU64,
     annotations: Mutex<Annotations>,
@@ -38,8 +39,7 @@ impl<'q> Context<'q> {
             control,
             lookback,
             deadline,
-            held: AtomicU64::new(0),
-            peak: AtomicU64::new(0),
+            ledger: Ledger::new(options.max_samples, options.max_query_memory, options.memory.clone()),
             queryable_samples: AtomicU64::new(0),
             samples_read: AtomicU64::new(0),
             annotations: Mutex::new(Annotations::default()),
@@ -63,26 +63,21 @@ impl<'q> Context<'q> {
         Cancel::when(move || flag.load(Ordering::Relaxed) || deadline.is_some_and(|deadline| Instant::now() >= deadline))
     }
 
-    /// Charges `samples` to the query until the charge is dropped.
-    pub fn charge(&self, samples: usize) -> Result<Charge<'_>, QueryError> {
-        let samples = samples as u64;
-        let held = self.held.fetch_add(samples, Ordering::Relaxed) + samples;
-        let charge = Charge { held: &self.held, samples };
-        if held > self.options.max_samples as u64 {
-            return Err(QueryError::TooManySamples("query execution".into()));
-        }
-        self.peak.fetch_max(held, Ordering::Relaxed);
+    /// An account that holds nothing yet.
+    pub fn account(&self) -> Charge {
+        Charge::of(&self.ledger)
+    }
+
+    /// Charges step results of so many series until the charge is dropped.
+    pub fn charge(&self, series: usize, steps: usize) -> Result<Charge, QueryError> {
+        let mut charge = self.account();
+        charge.add(Size::steps(series, steps))?;
         Ok(charge)
     }
 
     /// Counts samples that steps looked at.
     pub fn count_queryable(&self, samples: u64) {
         self.queryable_samples.fetch_add(samples, Ordering::Relaxed);
-    }
-
-    /// Counts decoded samples.
-    pub fn count_read(&self, samples: u64) {
-        self.samples_read.fetch_add(samples, Ordering::Relaxed);
     }
 
     /// Adds annotations, keeping the lock shorter than the work that finds them.
@@ -94,19 +89,21 @@ impl<'q> Context<'q> {
         QueryStats {
             total_queryable_samples: self.queryable_samples.load(Ordering::Relaxed),
             samples_read: self.samples_read.load(Ordering::Relaxed),
-            peak_samples: self.peak.load(Ordering::Relaxed),
+            peak_samples: self.ledger.peak().samples,
+            peak_bytes: self.ledger.peak().bytes,
         }
     }
 
-    /// Decodes a series' samples into a column that is empty. Damaged chunks cost their samples, and the answer says so.
-    pub fn decode(&self, series: &dyn Series, interval: Interval, column: &mut Column) -> Result<(), QueryError> {
+    /// Decodes a series' samples into a column and charges what that takes. Damaged chunks cost their samples, and the answer
+    /// says so.
+    pub fn decode(&self, series: &dyn Series, interval: Interval, column: &mut Column, held: &mut Charge) -> Result<(), QueryError> {
+        column.clear();
         match series.decode(interval, column) {
-            Err(SelectError::Corrupt(text)) => {
-                self.annotate(|a| a.storage_warning(text));
-                Ok(())
-            }
-            other => other.map_err(storage_error),
+            Err(SelectError::Corrupt(text)) => self.annotate(|a| a.storage_warning(text)),
+            other => other.map_err(storage_error)?,
         }
+        self.samples_read.fetch_add(column.len() as u64, Ordering::Relaxed);
+        held.grow_to(column_bytes(column))
     }
 
     /// The texts of all annotations: warnings, infos.
@@ -116,17 +113,10 @@ impl<'q> Context<'q> {
     }
 }
 
-/// Samples held; given back on drop.
-#[must_use]
-pub(crate) struct Charge<'c> {
-    held: &'c AtomicU64,
-    samples: u64,
-}
-
-impl Drop for Charge<'_> {
-    fn drop(&mut self) {
-        self.held.fetch_sub(self.samples, Ordering::Relaxed);
-    }
+/// What a column takes, with its histograms.
+pub(crate) fn column_bytes(column: &Column) -> u64 {
+    let histograms: u64 = column.histograms.iter().map(|(_, histogram)| 16 * (mixed::size(histogram) + 1)).sum();
+    histograms + 8 * (column.times.capacity() + column.values.capacity() + column.starts.capacity()) as u64
 }
 
 /// A closed interval for the store from an exclusive begin and an inclusive end.

@@ -3,24 +3,24 @@
 use super::aggregate;
 use super::api::QueryError;
 use super::binary;
-use super::context::{Context, left_open, storage_error};
+use super::context::Context;
 use super::date::Civil;
 use super::extended;
 use super::histogram;
 use super::info;
-use super::mixed::{self, Mixed};
+use super::mixed::Mixed;
 use super::native;
 use super::relabel;
+use super::select::{Columns, Pick, metric_names};
 use super::source::{Materialised, Scratch, Source, same_labelset};
 use super::vector::{Grid, Head, Presence, StepSeries, Steps};
 use super::window::Windowed;
 use crate::ast::{BinaryOp, Extended, Span};
 use crate::plan::operator::{Calendar, Elementwise, WindowFunction, arithmetic, compare, go_max, go_min, scalar_binary};
-use crate::plan::{HistogramNumber, Kind, Plan, Selector, WindowSource, Windows};
-use model::value::{NORMAL_NAN, is_stale};
-use model::{FloatHistogram, Labels, LabelsBuilder, MatchOp, Matcher, Timestamp};
+use crate::plan::{HistogramNumber, Kind, Plan, WindowSource, Windows};
+use model::value::NORMAL_NAN;
+use model::{Labels, LabelsBuilder, MatchOp, Matcher};
 use std::sync::Arc;
-use storage::{Column, Interval, SelectHints, Series};
 
 /// Evaluates plans within one query.
 #[derive(Clone, Copy)]
@@ -29,34 +29,6 @@ pub(crate) struct Evaluator<'c> {
     /// How often Prometheus would count a sample looked at here: 0 inside a subquery whose window
     /// a function takes, the number of steps for a step-invariant part.
     pub weight: u64,
-}
-
-/// Fills a column with one series' samples. The scratch is the worker's.
-type Fill<'c> = Box<dyn Fn(usize, &mut Scratch, &mut Column) -> Result<(), QueryError> + Send + Sync + 'c>;
-
-/// Milliseconds and values, floats and histograms apart.
-#[derive(Default)]
-pub(crate) struct Points {
-    pub floats: Vec<(i64, f64)>,
-    pub histograms: Vec<(i64, Arc<FloatHistogram>)>,
-}
-
-/// What an instant selector gives of a sample.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pick {
-    Value,
-    /// In seconds.
-    Time,
-    /// In seconds, but histograms as they are.
-    FloatTime,
-    /// The start timestamp, in seconds; 0 if there is none.
-    Start,
-}
-
-/// Series whose windows are to be looked at.
-pub(crate) struct Columns<'c> {
-    pub heads: Vec<Head>,
-    pub fill: Fill<'c>,
 }
 
 impl<'c> Evaluator<'c> {
@@ -95,7 +67,7 @@ impl<'c> Evaluator<'c> {
     /// Refuses a grid (a subquery's may be anything) of which not even one series could be held.
     fn check_steps(self, grid: Grid) -> Result<(), QueryError> {
         self.ctx.check()?;
-        self.ctx.charge(grid.count).map(drop)
+        self.ctx.charge(1, grid.count).map(drop)
     }
 
     fn scalar_of(self, input: &'c Plan, grid: Grid) -> Result<Vec<f64>, QueryError> {
@@ -206,7 +178,7 @@ impl<'c> Evaluator<'c> {
         }
     }
 
-    pub fn materialised(self, plan: &'c Plan, grid: Grid) -> Result<Materialised<'c>, QueryError> {
+    pub fn materialised(self, plan: &'c Plan, grid: Grid) -> Result<Materialised, QueryError> {
         self.vector(plan, grid)?.materialise(self.ctx)
     }
 
@@ -214,153 +186,6 @@ impl<'c> Evaluator<'c> {
         let count = steps.values.len();
         let series = vec![StepSeries { head: Head { labels: Labels::empty(), drop_name: false }, steps }];
         Ok(Materialised::from_series(series, self.ctx)?.into_source(count))
-    }
-
-    fn select(self, matchers: &[Matcher], interval: Interval) -> Result<Vec<Box<dyn Series>>, QueryError> {
-        let hints = SelectHints { sorted: true, cancel: self.ctx.cancel(), ..SelectHints::default() };
-        let selection = self.ctx.store.select(interval, matchers, &hints).map_err(|error| {
-            // The store does not know whether it was the time or the client.
-            self.ctx.check().err().unwrap_or_else(|| storage_error(error))
-        })?;
-        if !selection.warnings.is_empty() {
-            self.ctx.annotate(|a| selection.warnings.into_iter().for_each(|w| a.storage_warning(w)));
-        }
-        Ok(selection.series)
-    }
-
-    /// At each step the newest sample within the lookback, unless it is a staleness marker.
-    pub fn select_instant(self, selector: &Selector, grid: Grid, pick: Pick) -> Result<Source<'c>, QueryError> {
-        let (ctx, weight, when, lookback) = (self.ctx, self.weight, selector.when, self.ctx.lookback);
-        let totals_only = selector.totals_only;
-        let interval = left_open(when.time(grid.start).saturating_sub(lookback), when.time(grid.end()));
-        let series = self.select(&selector.matchers, interval)?;
-        let heads = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
-        let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
-            let column = &mut scratch.column;
-            column.clear();
-            ctx.decode(&*series[i], interval, column)?;
-            ctx.count_read(column.len() as u64);
-            if totals_only {
-                mixed::keep_totals(column);
-            }
-            let mut out = Steps::absent(grid.count);
-            let mut next = 0;
-            // How many histograms lie before `next`.
-            let mut histograms = 0;
-            let mut found = 0;
-            for step in 0..grid.count {
-                let at = when.time(grid.time(step));
-                while next < column.times.len() && column.times[next] <= at {
-                    next += 1;
-                }
-                if next == 0 {
-                    continue;
-                }
-                let (time, value) = (column.times[next - 1], column.values[next - 1]);
-                // A histogram's value is its sum, which also marks its end.
-                if time <= at.saturating_sub(lookback) || is_stale(value) {
-                    continue;
-                }
-                while column.histograms.get(histograms).is_some_and(|(index, _)| (*index as usize) < next) {
-                    histograms += 1;
-                }
-                let newest = histograms.checked_sub(1).map(|last| &column.histograms[last]);
-                match newest.filter(|(index, _)| *index as usize == next - 1) {
-                    _ if pick == Pick::Time => out.put(step, time as f64 / 1000.0),
-                    _ if pick == Pick::Start => out.put(step, column.starts.get(next - 1).copied().unwrap_or(0) as f64 / 1000.0),
-                    Some((_, histogram)) => {
-                        found += mixed::size(histogram) - 1;
-                        out.put_histogram(step, histogram.clone());
-                    }
-                    None if pick == Pick::FloatTime => out.put(step, time as f64 / 1000.0),
-                    None => out.put(step, value),
-                }
-                found += 1;
-            }
-            ctx.count_queryable(found * weight);
-            Ok(out)
-        });
-        Ok(Source { heads, steps: grid.count, compute })
-    }
-
-    /// At each step what a line through the samples around it has.
-    fn select_smoothed(self, selector: &'c Selector, span: Span, grid: Grid) -> Result<Source<'c>, QueryError> {
-        let (ctx, weight, when, lookback) = (self.ctx, self.weight, selector.when, self.ctx.lookback);
-        let begin = when.time(grid.start).saturating_sub(lookback);
-        let interval = left_open(begin, when.time(grid.end()).saturating_add(lookback));
-        let series = self.select(&selector.matchers, interval)?;
-        let heads: Vec<Head> = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
-        let names = metric_names(&heads);
-        let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
-            let column = &mut scratch.column;
-            column.clear();
-            series[i].decode(interval, column).map_err(storage_error)?;
-            ctx.count_read(column.len() as u64);
-            drop_stale(column);
-            let (name, kind) = (&names[i], Extended::Smoothed);
-            let mut looked_at = 0;
-            let out = extended::Windows { ctx, column, kind, grid, when, range: 0, name, span }.smoothed(&mut looked_at);
-            ctx.count_queryable(looked_at * weight);
-            Ok(out)
-        });
-        Ok(Source { heads, steps: grid.count, compute })
-    }
-
-    /// The samples that windows are cut from, without staleness markers.
-    pub fn columns(self, windows: &'c Windows, grid: Grid) -> Result<Columns<'c>, QueryError> {
-        let ctx = self.ctx;
-        let begin = windows.when.time(grid.start).saturating_sub(windows.range);
-        let end = windows.when.time(grid.end());
-        match &windows.source {
-            WindowSource::Selector(matchers) => {
-                let totals_only = windows.totals_only;
-                let interval = match windows.extended {
-                    None => left_open(begin, end),
-                    Some(Extended::Anchored) => left_open(begin.saturating_sub(ctx.lookback), end),
-                    Some(Extended::Smoothed) => left_open(begin.saturating_sub(ctx.lookback), end.saturating_add(ctx.lookback)),
-                };
-                let series = self.select(matchers, interval)?;
-                let heads = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
-                let fill = Box::new(move |i: usize, _: &mut Scratch, column: &mut Column| {
-                    column.clear();
-                    ctx.decode(&*series[i], interval, column)?;
-                    ctx.count_read(column.len() as u64);
-                    if totals_only {
-                        mixed::keep_totals(column);
-                    }
-                    drop_stale(column);
-                    Ok(())
-                });
-                Ok(Columns { heads, fill })
-            }
-            WindowSource::Subquery(inner, step) => {
-                let step = step.unwrap_or(ctx.options.default_step.0).max(1);
-                // The first multiple of the step strictly after the window's begin.
-                let first = begin.div_euclid(step).saturating_add(1).saturating_mul(step);
-                let inner_grid = Grid::range(first, end, step);
-                let Source { heads, compute, .. } = Self { weight: 0, ..self }.vector(inner, inner_grid)?;
-                let fill = Box::new(move |i: usize, scratch: &mut Scratch, column: &mut Column| {
-                    let steps = compute(i, scratch)?;
-                    column.clear();
-                    if steps.histograms.is_empty() {
-                        for step in steps.present.iter() {
-                            column.push(Timestamp(inner_grid.time(step)), steps.values[step]);
-                        }
-                        return Ok(());
-                    }
-                    let mut histograms = steps.histograms.iter().peekable();
-                    for step in steps.occupied().iter() {
-                        let time = Timestamp(inner_grid.time(step));
-                        match histograms.next_if(|(at, _)| *at == step) {
-                            Some((_, histogram)) => column.push_histogram(time, histogram.clone()),
-                            None => column.push(time, steps.values[step]),
-                        }
-                    }
-                    Ok(())
-                });
-                Ok(Columns { heads, fill })
-            }
-        }
     }
 
     fn window(self, function: WindowFunction, windows: &'c Windows, parameters: &'c [Plan], grid: Grid) -> Result<Source<'c>, QueryError> {
@@ -607,75 +432,6 @@ impl<'c> Evaluator<'c> {
         done.merge_same_labels()?;
         Ok(done.into_source(grid.count))
     }
-
-    /// The windows themselves, as points, for a range vector as a whole query.
-    pub fn raw_windows(self, windows: &'c Windows, time: i64) -> Result<Vec<(Head, Points)>, QueryError> {
-        let Columns { heads, fill } = self.columns(windows, Grid::instant(time))?;
-        let mut scratch = Scratch::default();
-        let mut column = Column::default();
-        let mut out = Vec::new();
-        for (i, head) in heads.into_iter().enumerate() {
-            self.ctx.check()?;
-            fill(i, &mut scratch, &mut column)?;
-            let sizes: u64 = column.histograms.iter().map(|(_, h)| mixed::size(h) - 1).sum();
-            self.ctx.count_queryable((column.len() as u64 + sizes) * self.weight);
-            if !column.is_empty() {
-                let histograms: Vec<_> = column.histograms.iter().map(|(at, h)| (column.times[*at as usize], h.clone())).collect();
-                drop_histograms(&mut column);
-                let mut floats: Vec<(i64, f64)> = column.times.iter().copied().zip(column.values.iter().copied()).collect();
-                if let Some(kind) = windows.extended {
-                    if !histograms.is_empty() {
-                        let text = format!("{} modifier is not supported with histograms", kind.as_str());
-                        return Err(QueryError::Execution(text));
-                    }
-                    let end = windows.when.time(time);
-                    floats = extended::points(floats, kind, end.saturating_sub(windows.range), end);
-                    if floats.is_empty() {
-                        continue;
-                    }
-                }
-                out.push((head, Points { floats, histograms }));
-            }
-        }
-        Ok(out)
-    }
-}
-
-/// Leaves out staleness markers, of floats and of histograms.
-fn drop_stale(column: &mut Column) {
-    if column.values.iter().any(|v| is_stale(*v)) {
-        retain(column, |value, _| !is_stale(value));
-    }
-}
-
-/// Leaves out histograms.
-pub(crate) fn drop_histograms(column: &mut Column) {
-    if !column.histograms.is_empty() {
-        retain(column, |_, is_histogram| !is_histogram);
-    }
-}
-
-/// Keeps the samples for whose value `keep` holds; it is also told whether that is a histogram's sum.
-fn retain(column: &mut Column, keep: impl Fn(f64, bool) -> bool) {
-    let histograms = std::mem::take(&mut column.histograms);
-    let mut rest = histograms.into_iter().peekable();
-    let mut kept = 0;
-    for i in 0..column.len() {
-        let histogram = rest.next_if(|(index, _)| *index as usize == i);
-        if !keep(column.values[i], histogram.is_some()) {
-            continue;
-        }
-        column.times[kept] = column.times[i];
-        column.values[kept] = column.values[i];
-        if !column.starts.is_empty() {
-            column.starts[kept] = column.starts[i];
-        }
-        column.histograms.extend(histogram.map(|(_, histogram)| (kept as u32, histogram)));
-        kept += 1;
-    }
-    column.times.truncate(kept);
-    column.values.truncate(kept);
-    column.starts.truncate(kept);
 }
 
 fn negate(steps: &mut Steps) {
@@ -695,17 +451,6 @@ fn check_smoothing(numbers: &[Vec<f64>]) -> Result<(), QueryError> {
         }
     }
     Ok(())
-}
-
-/// The metric names, each held once if they come in runs.
-fn metric_names(heads: &[Head]) -> Vec<Arc<str>> {
-    let mut names: Vec<Arc<str>> = Vec::with_capacity(heads.len());
-    for head in heads {
-        let name = head.labels.metric_name();
-        let known = names.last().filter(|last| ***last == *name).cloned();
-        names.push(known.unwrap_or_else(|| Arc::from(name)));
-    }
-    names
 }
 
 /// Without the name and what describes it.

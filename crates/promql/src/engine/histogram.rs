@@ -33,7 +33,7 @@ struct Histograms<'c> {
     evaluator: Evaluator<'c>,
     input: &'c Plan,
     grid: Grid,
-    done: Materialised<'c>,
+    done: Materialised,
     groups: Vec<Group>,
 }
 

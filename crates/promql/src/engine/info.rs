@@ -1,7 +1,8 @@
 //! `info()`: labels of info metrics (`target_info` and its like) for the series of the same target.
 
 use super::api::QueryError;
-use super::eval::{Evaluator, Pick};
+use super::eval::Evaluator;
+use super::select::Pick;
 use super::source::{Materialised, Source};
 use super::vector::{Grid, Presence, StepSeries};
 use crate::plan::{Plan, Selector, When};

@@ -147,7 +147,7 @@ impl<'a> Mixed<'a> {
     /// What the function gives where the histograms are left out.
     fn of_floats(&self, function: WindowFunction, parameters: &[Vec<f64>]) -> Steps {
         let mut floats = self.column.clone();
-        super::eval::drop_histograms(&mut floats);
+        super::select::drop_histograms(&mut floats);
         let starts: &[i64] = if self.starts { &floats.starts } else { &[] };
         let windowed =
             Windowed { times: &floats.times, values: &floats.values, starts, grid: self.grid, when: self.when, range: self.range };

@@ -20,9 +20,11 @@ mod group;
 mod histogram;
 mod info;
 mod kahan;
+mod memory;
 mod mixed;
 mod native;
 mod relabel;
+mod select;
 mod source;
 mod vector;
 mod window;
@@ -33,9 +35,12 @@ use crate::ast::{Expr, ValueType};
 use crate::plan::{Kind, Plan, Planner, Reading};
 pub(crate) use annotations::format_v;
 use context::Context;
-use eval::{Evaluator, Points, nameless};
+use eval::{Evaluator, nameless};
 pub(crate) use histogram::parse_bound;
+use memory::Held;
+pub use memory::MemoryPool;
 use model::{Labels, Millis, Timestamp};
+use select::Points;
 use source::Materialised;
 use storage::Queryable;
 use vector::{Grid, Head, StepSeries};
@@ -109,9 +114,11 @@ impl Engine {
             Some(pool) => pool.install(|| evaluate(&ctx))?,
             None => evaluate(&ctx)?,
         };
+        let mut held = ctx.account();
+        held.add(value.size())?;
         let stats = ctx.stats();
         let (warnings, infos) = ctx.into_annotations();
-        Ok(QueryResult { value, warnings, infos, stats })
+        Ok(QueryResult { value, warnings, infos, stats, held: Held::new(held) })
     }
 }
 
@@ -179,7 +186,7 @@ fn range_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, grid: Grid) -> Resu
 }
 
 /// Takes away the names that were to go at the end.
-fn final_names<'c>(evaluator: Evaluator<'c>, mut done: Materialised<'c>) -> Result<Materialised<'c>, QueryError> {
+fn final_names<'c>(evaluator: Evaluator<'c>, mut done: Materialised) -> Result<Materialised, QueryError> {
     if evaluator.ctx.options.delayed_name_removal {
         for series in &mut done.series {
             series.head.labels = final_labels(&series.head);

@@ -2,17 +2,24 @@
 //! out in series order, so that whoever adds them up gets the same bits with any number of threads.
 
 use super::api::QueryError;
-use super::context::{Charge, Context};
+use super::context::Context;
+use super::memory::{Charge, Size};
 use super::vector::{Head, StepSeries, Steps};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use storage::Column;
 
-/// Buffers of one worker.
-#[derive(Default)]
+/// Buffers of one worker, charged to the query.
 pub(crate) struct Scratch {
     pub column: Column,
+    pub held: Charge,
+}
+
+impl Scratch {
+    pub fn new(ctx: &Context<'_>) -> Self {
+        Self { column: Column::default(), held: ctx.account() }
+    }
 }
 
 /// Computes one series' steps. Called once for each series, on any thread.
@@ -26,9 +33,9 @@ pub(crate) struct Source<'c> {
 }
 
 /// A vector over steps in memory, charged to the query. Series without any step are left out.
-pub(crate) struct Materialised<'c> {
+pub(crate) struct Materialised {
     pub series: Vec<StepSeries>,
-    charges: Vec<Charge<'c>>,
+    charge: Charge,
 }
 
 /// Values that a batch may hold at one time.
@@ -58,7 +65,7 @@ impl<'c> Source<'c> {
     /// Hands each series to `f`, in series order.
     pub fn for_each(&self, ctx: &Context<'_>, mut f: impl FnMut(usize, Steps) -> Result<(), QueryError>) -> Result<(), QueryError> {
         let batch = (BATCH_VALUES / self.steps.max(1)).clamp(16, 4096);
-        let mut scratch = Scratch::default();
+        let mut scratch = Scratch::new(ctx);
         for begin in (0..self.heads.len()).step_by(batch) {
             let end = (begin + batch).min(self.heads.len());
             if (end - begin) * self.steps.max(32) < PARALLEL_VALUES {
@@ -68,15 +75,19 @@ impl<'c> Source<'c> {
                 }
                 continue;
             }
-            let _held = ctx.charge((end - begin) * self.steps)?;
+            let mut held = ctx.charge(end - begin, self.steps)?;
             let values: Vec<Steps> = (begin..end)
                 .into_par_iter()
                 .with_min_len(4)
-                .map_init(Scratch::default, |scratch, i| {
-                    ctx.check()?;
-                    (self.compute)(i, scratch)
-                })
+                .map_init(
+                    || Scratch::new(ctx),
+                    |scratch, i| {
+                        ctx.check()?;
+                        (self.compute)(i, scratch)
+                    },
+                )
                 .collect::<Result<_, _>>()?;
+            held.add(Size::bytes(values.iter().map(Steps::histogram_bytes).sum()))?;
             for (i, steps) in values.into_iter().enumerate() {
                 f(begin + i, steps)?;
             }
@@ -85,17 +96,16 @@ impl<'c> Source<'c> {
     }
 
     /// Computes all of it.
-    pub fn materialise(mut self, ctx: &'c Context<'c>) -> Result<Materialised<'c>, QueryError> {
+    pub fn materialise(mut self, ctx: &Context<'_>) -> Result<Materialised, QueryError> {
         let mut heads: Vec<Option<Head>> = std::mem::take(&mut self.heads).into_iter().map(Some).collect();
         // The loop below needs only the number of heads.
         self.heads = vec![Head { labels: model::Labels::empty(), drop_name: false }; heads.len()];
-        let mut done = Materialised { series: Vec::new(), charges: Vec::new() };
-        let steps_len = self.steps;
+        let mut done = Materialised { series: Vec::new(), charge: ctx.account() };
         self.for_each(ctx, |i, steps| {
             if steps.is_none() {
                 return Ok(());
             }
-            done.charges.push(ctx.charge(steps_len)?);
+            done.charge.add(steps.size())?;
             if let Some(head) = heads[i].take() {
                 done.series.push(StepSeries { head, steps });
             }
@@ -115,16 +125,17 @@ pub(crate) fn has_duplicates<'a>(labels: impl Iterator<Item = &'a model::Labels>
     !labels.into_iter().all(|l| seen.insert(l.as_bytes()))
 }
 
-impl<'c> Materialised<'c> {
+impl Materialised {
     /// Series made from others; charges them.
-    pub fn from_series(series: Vec<StepSeries>, ctx: &'c Context<'c>) -> Result<Self, QueryError> {
-        let samples = series.iter().map(|s| s.steps.values.len()).sum();
-        Ok(Self { series, charges: vec![ctx.charge(samples)?] })
+    pub fn from_series(series: Vec<StepSeries>, ctx: &Context<'_>) -> Result<Self, QueryError> {
+        let mut charge = ctx.account();
+        series.iter().try_for_each(|series| charge.add(series.steps.size()))?;
+        Ok(Self { series, charge })
     }
 
     /// As a source again; the charge lasts as long as it does.
-    pub fn into_source(self, steps: usize) -> Source<'c> {
-        let charges = self.charges;
+    pub fn into_source<'c>(self, steps: usize) -> Source<'c> {
+        let charge = self.charge;
         let mut heads = Vec::with_capacity(self.series.len());
         let mut values = Vec::with_capacity(self.series.len());
         for series in self.series {
@@ -135,7 +146,7 @@ impl<'c> Materialised<'c> {
             heads,
             steps,
             compute: Box::new(move |i, _| {
-                let _held = &charges;
+                let _held = &charge;
                 Ok(std::mem::take(&mut *values[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner)))
             }),
         }

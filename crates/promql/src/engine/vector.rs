@@ -4,6 +4,8 @@
 //! - `values.len() == present.len()` for all series of one grid.
 //! - Where a step is absent its value is 0 and means nothing; absence is never a NaN.
 
+use super::memory::Size;
+use super::mixed;
 use model::{FloatHistogram, Labels};
 use std::sync::Arc;
 
@@ -167,6 +169,17 @@ impl Steps {
     /// Adds a histogram at a step later than all that have one.
     pub fn put_histogram(&mut self, step: usize, histogram: Arc<FloatHistogram>) {
         self.histograms.push((step, histogram));
+    }
+
+    /// What it takes.
+    pub fn size(&self) -> Size {
+        let Size { samples, bytes } = Size::steps(1, self.values.len());
+        Size { samples, bytes: bytes + self.histogram_bytes() }
+    }
+
+    /// What its histograms take, each as if nobody else had it too.
+    pub fn histogram_bytes(&self) -> u64 {
+        self.histograms.iter().map(|(_, histogram)| 16 * (mixed::size(histogram) + 1)).sum()
     }
 
     /// Neither a float nor a histogram at any step.
