@@ -76,8 +76,10 @@ pub struct NumberLiteral {
 /// A text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StringLiteral {
-    /// Unquoted.
+    /// Unquoted; where escapes make bytes that are no UTF-8, with replacement characters.
     pub value: String,
+    /// The bytes, if they are no UTF-8.
+    pub no_utf8: Option<Box<[u8]>>,
     /// Where.
     pub span: Span,
 }

@@ -5,9 +5,11 @@
 //! so that the engine evaluates them once.
 
 pub(crate) mod operator;
+mod tree;
 
 use crate::ast::{
-    Aggregate, At, Binary, BinaryOp, Call, Duration, Expr, Extended, MatrixSelector, Span, Subquery, ValueType, VectorSelector,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Duration, Expr, Extended, MatrixSelector, Span, StringLiteral, Subquery, ValueType,
+    VectorSelector,
 };
 use model::{Matcher, Timestamp};
 use operator::{Calendar, Elementwise, WindowFunction};
@@ -422,6 +424,11 @@ impl Planner {
     }
 
     fn aggregate(&self, aggregate: &Aggregate) -> Result<(Kind, bool), PlanError> {
+        if let (AggregateOp::CountValues, Some(Expr::String(StringLiteral { no_utf8: Some(name), .. }))) =
+            (aggregate.op, &aggregate.parameter)
+        {
+            return Err(format!("invalid label name {}", model::name::quote_bytes(name)));
+        }
         let input = self.boxed(&aggregate.expr)?;
         let parameter = aggregate.parameter.as_ref().map(|p| self.boxed(p)).transpose()?;
         // As in Prometheus only the vector counts: a changing parameter is read at the first step.

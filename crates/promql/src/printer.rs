@@ -11,7 +11,7 @@ impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => f.write_str(&number_text(number)),
-            Self::String(string) => f.write_str(&model::name::quote(&string.value)),
+            Self::String(string) => f.write_str(&model::name::quote_bytes(string.no_utf8.as_deref().unwrap_or(string.value.as_bytes()))),
             Self::Vector(vector) => {
                 write_selection(f, vector)?;
                 write!(

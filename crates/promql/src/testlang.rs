@@ -7,7 +7,7 @@ mod expect;
 mod load;
 mod store;
 
-pub use store::MemoryStore;
+pub use store::{Loaded, LoadedValue, MemoryStore, ScriptStore};
 
 use crate::ast::{At, Expr, VectorSelector};
 use crate::engine::{Control, Engine, EngineOptions, QueryError, QueryResult, Value};
@@ -38,7 +38,12 @@ pub fn script_options() -> EngineOptions {
 
 /// Runs a script on an engine of one's own.
 pub fn run_script_with(text: &str, options: EngineOptions) -> Vec<CaseResult> {
-    let mut script = Script { engine: Engine::new(options), store: MemoryStore::default() };
+    run_script_on(text, options, MemoryStore::default)
+}
+
+/// Runs a script on an engine and stores of one's own; `clear` takes an empty one.
+pub fn run_script_on<S: ScriptStore>(text: &str, options: EngineOptions, empty: impl Fn() -> S) -> Vec<CaseResult> {
+    let mut script = Script { engine: Engine::new(options), store: empty() };
     let lines: Vec<&str> = text.split('\n').map(str::trim).map(|l| if l.starts_with('#') { "" } else { l }).collect();
     let mut results = Vec::new();
     let mut at = 0;
@@ -52,7 +57,7 @@ pub fn run_script_with(text: &str, options: EngineOptions) -> Vec<CaseResult> {
         let name = format!("line {}: {line}", begin + 1);
         let command = line.split_whitespace().next().unwrap_or("").to_ascii_lowercase();
         if command == "clear" {
-            script.store = MemoryStore::default();
+            script.store = empty();
             continue;
         }
         let eval = command.starts_with("eval");
@@ -79,9 +84,9 @@ pub fn run_script_with(text: &str, options: EngineOptions) -> Vec<CaseResult> {
     results
 }
 
-struct Script {
+struct Script<S> {
     engine: Engine,
-    store: MemoryStore,
+    store: S,
 }
 
 /// An `eval` line.
@@ -93,7 +98,7 @@ struct Evaluation<'a> {
     time: i64,
 }
 
-impl Script {
+impl<S: ScriptStore> Script<S> {
     fn load(&mut self, line: &str, block: &[&str]) -> Result<(), String> {
         let mut words = line.split_whitespace();
         let custom = match words.next() {
@@ -141,12 +146,7 @@ impl Script {
     }
 
     fn parser_options(&self) -> ParserOptions {
-        ParserOptions {
-            experimental_functions: self.engine.options().experimental_functions,
-            duration_expressions: true,
-            fill_modifiers: true,
-            extended_range_selectors: true,
-        }
+        ParserOptions { experimental_functions: self.engine.options().experimental_functions, ..ParserOptions::all() }
     }
 
     fn instant(&self, query: &str, time: i64) -> Outcome {

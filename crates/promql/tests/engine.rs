@@ -342,3 +342,28 @@ fn control_text_gives_positions() {
     let result = engine(1).instant(&store, &expr, Timestamp(1000), &control).unwrap();
     assert!(result.infos[0].ends_with("(2:7)"), "{:?}", result.infos);
 }
+
+#[test]
+fn a_query_is_explained_part_by_part() {
+    let mut store = MemoryStore::default();
+    for i in 0..10 {
+        let labels = Labels::from_pairs([("__name__", "m_total"), ("i", i.to_string().as_str())]);
+        store.add(labels, (0..100).map(|t| (t * 1000, t as f64)));
+    }
+    let text = "sum(rate(m_total[10s])) > scalar(vector(1 + 1)) * 1";
+    let expr = promql::parse(text, &ParserOptions::default()).unwrap();
+    let control = Control { text: Some(text.into()), explain: true, ..Control::default() };
+    let answer = engine(2).range(&store, &expr, Timestamp(0), Timestamp(99_000), Millis(1000), &control).unwrap();
+    let root = answer.explanation.unwrap();
+    assert_eq!((root.operation.as_str(), root.expression.as_str()), ("vector > scalar", text));
+    let [sum, number] = root.parts.as_slice() else { panic!("two sides") };
+    assert_eq!((sum.operation.as_str(), sum.expression.as_str()), ("aggregate sum by ()", "sum(rate(m_total[10s]))"));
+    let [rate] = sum.parts.as_slice() else { panic!("one input") };
+    // Ten series of a hundred samples are decoded once each; the first step has no rate.
+    assert_eq!((rate.series, rate.samples, rate.values), (10, 1000, 10 * 99));
+    assert_eq!((sum.samples, sum.values), (0, 99));
+    assert!(rate.bytes >= 16_000 && !rate.time.is_zero());
+    assert!(number.notes.iter().any(|note| note.contains("once")), "{number:?}");
+    let plain = engine(2).range(&store, &expr, Timestamp(0), Timestamp(99_000), Millis(1000), &Control::default()).unwrap();
+    assert_eq!((plain.value, plain.explanation), (answer.value, None));
+}

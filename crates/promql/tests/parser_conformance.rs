@@ -5,8 +5,7 @@ use promql::{ParserOptions, parse, parse_series_description, prettify};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-const OPTIONS: ParserOptions =
-    ParserOptions { experimental_functions: true, duration_expressions: true, fill_modifiers: true, extended_range_selectors: true };
+const OPTIONS: ParserOptions = ParserOptions::all();
 
 fn table(name: &str) -> Vec<Value> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -4,8 +4,7 @@
 use promql::{ParserOptions, parse, parse_selector, parse_series_description, prettify};
 use proptest::prelude::*;
 
-const OPTIONS: ParserOptions =
-    ParserOptions { experimental_functions: true, duration_expressions: true, fill_modifiers: true, extended_range_selectors: true };
+const OPTIONS: ParserOptions = ParserOptions::all();
 
 /// With one matcher at most, for printing sorts them.
 fn selector() -> impl Strategy<Value = String> {

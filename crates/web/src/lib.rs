@@ -17,6 +17,7 @@ mod respond;
 mod routes;
 
 pub use api::admin::Admin;
+pub use api::explain::to_json as explanation_json;
 pub use app::{App, AppOptions, BuildInfo, Lifecycle, ReloadRequest};
 pub use listen::{Limits, serve};
 pub use routes::router;

@@ -2,6 +2,7 @@
 
 use super::memory::{Held, MemoryPool, Size};
 use super::mixed;
+use super::profile::Explanation;
 use model::{FloatHistogram, Labels, Millis, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,6 +62,8 @@ pub struct Control {
     /// The query's text: turns byte spans into the `(line:col)` of annotations. Without it
     /// annotations carry no position.
     pub text: Option<Arc<str>>,
+    /// Tells what each part of the query did; such a query runs on one thread.
+    pub explain: bool,
 }
 
 impl Control {
@@ -150,6 +153,12 @@ pub struct QueryStats {
     pub peak_samples: u64,
     /// The most bytes held at one time.
     pub peak_bytes: u64,
+    /// Finding series.
+    pub preparation: Duration,
+    /// Everything but finding series and sorting the answer.
+    pub evaluation: Duration,
+    /// Sorting the answer.
+    pub sorting: Duration,
 }
 
 /// A query's answer.
@@ -163,6 +172,8 @@ pub struct QueryResult {
     pub infos: Vec<String>,
     /// The cost.
     pub stats: QueryStats,
+    /// What each part did, if that was asked for.
+    pub explanation: Option<Explanation>,
     /// Its memory counts as the query's until it is dropped.
     pub(super) held: Held,
 }

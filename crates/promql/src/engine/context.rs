@@ -4,10 +4,12 @@ use super::annotations::Annotations;
 use super::api::{Control, EngineOptions, QueryError, QueryStats};
 use super::memory::{Charge, Ledger, Size};
 use super::mixed;
+use super::profile::{Profile, Scope};
+use crate::plan::Plan;
 use model::{Millis, Timestamp};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use storage::{Cancel, Column, Interval, Queryable, SelectError, Series};
 
 /// Where Prometheus says that an evaluation was when it ended early.
@@ -20,13 +22,19 @@ pub(crate) struct Context<'q> {
     pub lookback: i64,
     deadline: Option<Instant>,
     ledger: Arc<Ledger>,
+    /// Of a query that is to be explained.
+    pub profile: Option<&'q Profile>,
     queryable_samples: AtomicU64,
+    begun: Instant,
+    /// Nanoseconds.
+    preparation: AtomicU64,
+    sorting: AtomicU64,
     samples_read: AtomicU64,
     annotations: Mutex<Annotations>,
 }
 
 impl<'q> Context<'q> {
-    pub fn new(store: &'q dyn Queryable, options: &'q EngineOptions, control: &'q Control) -> Self {
+    pub fn new(store: &'q dyn Queryable, options: &'q EngineOptions, control: &'q Control, profile: Option<&'q Profile>) -> Self {
         let Millis(lookback) = control.lookback.unwrap_or(options.lookback);
         let own = Instant::now().checked_add(options.timeout);
         let deadline = match (own, control.deadline) {
@@ -40,7 +48,11 @@ impl<'q> Context<'q> {
             lookback,
             deadline,
             ledger: Ledger::new(options.max_samples, options.max_query_memory, options.memory.clone()),
+            profile,
             queryable_samples: AtomicU64::new(0),
+            begun: Instant::now(),
+            preparation: AtomicU64::new(0),
+            sorting: AtomicU64::new(0),
             samples_read: AtomicU64::new(0),
             annotations: Mutex::new(Annotations::default()),
         }
@@ -80,13 +92,28 @@ impl<'q> Context<'q> {
         self.queryable_samples.fetch_add(samples, Ordering::Relaxed);
     }
 
+    /// Does what belongs to finding series, and counts its time.
+    pub fn preparing<T>(&self, work: impl FnOnce() -> T) -> T {
+        timed(&self.preparation, work)
+    }
+
+    /// Sorts the answer, and counts its time.
+    pub fn sorting<T>(&self, work: impl FnOnce() -> T) -> T {
+        timed(&self.sorting, work)
+    }
+
     /// Adds annotations, keeping the lock shorter than the work that finds them.
     pub fn annotate(&self, add: impl FnOnce(&mut Annotations)) {
         add(&mut self.annotations.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     }
 
     pub fn stats(&self) -> QueryStats {
+        let span = |nanoseconds: &AtomicU64| Duration::from_nanos(nanoseconds.load(Ordering::Relaxed));
+        let (preparation, sorting) = (span(&self.preparation), span(&self.sorting));
         QueryStats {
+            preparation,
+            evaluation: self.begun.elapsed().saturating_sub(preparation + sorting),
+            sorting,
             total_queryable_samples: self.queryable_samples.load(Ordering::Relaxed),
             samples_read: self.samples_read.load(Ordering::Relaxed),
             peak_samples: self.ledger.peak().samples,
@@ -103,7 +130,16 @@ impl<'q> Context<'q> {
             other => other.map_err(storage_error)?,
         }
         self.samples_read.fetch_add(column.len() as u64, Ordering::Relaxed);
-        held.grow_to(column_bytes(column))
+        let bytes = column_bytes(column);
+        if let Some(profile) = self.profile {
+            profile.decoded(column.len(), bytes);
+        }
+        held.grow_to(bytes)
+    }
+
+    /// Whatever happens until it is dropped is the work of this part, if anyone wants to know.
+    pub fn enter(&self, plan: &Plan) -> Option<Scope<'q>> {
+        self.profile.map(|profile| profile.enter(plan))
     }
 
     /// The texts of all annotations: warnings, infos.
@@ -111,6 +147,13 @@ impl<'q> Context<'q> {
         let text = self.control.text.clone();
         self.annotations.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_texts(text.as_deref())
     }
+}
+
+fn timed<T>(nanoseconds: &AtomicU64, work: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let done = work();
+    nanoseconds.fetch_add(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    done
 }
 
 /// What a column takes, with its histograms.

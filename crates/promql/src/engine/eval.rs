@@ -38,6 +38,7 @@ impl<'c> Evaluator<'c> {
 
     /// The values of a scalar expression at all steps.
     pub fn scalar(self, plan: &'c Plan, grid: Grid) -> Result<Vec<f64>, QueryError> {
+        let _at_work = self.ctx.enter(plan);
         self.check_steps(grid)?;
         if let Kind::Number(value) = plan.kind {
             return Ok(vec![value; grid.count]);
@@ -88,13 +89,28 @@ impl<'c> Evaluator<'c> {
 
     /// The series of a vector expression.
     pub fn vector(self, plan: &'c Plan, grid: Grid) -> Result<Source<'c>, QueryError> {
+        let Some(profile) = self.ctx.profile else { return self.source(plan, grid) };
+        let Source { heads, steps, compute } = {
+            let _at_work = profile.enter(plan);
+            self.source(plan, grid)?
+        };
+        let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
+            let _at_work = profile.enter(plan);
+            let values = compute(i, scratch)?;
+            profile.gave(&values);
+            Ok(values)
+        });
+        Ok(Source { heads, steps, compute })
+    }
+
+    fn source(self, plan: &'c Plan, grid: Grid) -> Result<Source<'c>, QueryError> {
         self.check_steps(grid)?;
         if grid.count == 0 {
             return Ok(Source::empty(0));
         }
         if plan.invariant && grid.count > 1 {
             let inner = Self { weight: self.weight * grid.count as u64, ..self };
-            let Source { heads, compute, .. } = inner.vector(plan, grid.first())?;
+            let Source { heads, compute, .. } = inner.source(plan, grid.first())?;
             let compute = Box::new(move |i: usize, scratch: &mut Scratch| Ok(compute(i, scratch)?.broadcast(grid.count)));
             return Ok(Source { heads, steps: grid.count, compute });
         }

@@ -23,6 +23,7 @@ mod kahan;
 mod memory;
 mod mixed;
 mod native;
+mod profile;
 mod relabel;
 mod select;
 mod source;
@@ -40,6 +41,8 @@ pub(crate) use histogram::parse_bound;
 use memory::Held;
 pub use memory::MemoryPool;
 use model::{Labels, Millis, Timestamp};
+pub use profile::Explanation;
+use profile::Profile;
 use select::Points;
 use source::Materialised;
 use storage::Queryable;
@@ -71,7 +74,7 @@ impl Engine {
     /// See [`QueryError`].
     pub fn instant(&self, store: &dyn Queryable, expr: &Expr, time: Timestamp, control: &Control) -> Result<QueryResult, QueryError> {
         let plan = self.plan(expr, time, time, 0)?;
-        self.run(store, control, |ctx| instant_value(Evaluator::new(ctx), &plan, time))
+        self.run(store, control, &plan, |ctx| instant_value(Evaluator::new(ctx), &plan, time))
     }
 
     /// The expression's values at `start`, `start + step`, … up to `end`.
@@ -95,7 +98,7 @@ impl Engine {
             )));
         }
         let grid = Grid::range(start.0, end.0, step.0);
-        self.run(store, control, |ctx| range_value(Evaluator::new(ctx), &plan, grid))
+        self.run(store, control, &plan, |ctx| range_value(Evaluator::new(ctx), &plan, grid))
     }
 
     fn plan(&self, expr: &Expr, start: Timestamp, end: Timestamp, step: i64) -> Result<Plan, QueryError> {
@@ -107,9 +110,11 @@ impl Engine {
         &self,
         store: &dyn Queryable,
         control: &Control,
+        plan: &Plan,
         evaluate: impl FnOnce(&Context<'_>) -> Result<Value, QueryError> + Send,
     ) -> Result<QueryResult, QueryError> {
-        let ctx = Context::new(store, &self.options, control);
+        let profile = control.explain.then(|| Profile::of(plan));
+        let ctx = Context::new(store, &self.options, control, profile.as_ref());
         let value = match &self.pool {
             Some(pool) => pool.install(|| evaluate(&ctx))?,
             None => evaluate(&ctx)?,
@@ -117,8 +122,9 @@ impl Engine {
         let mut held = ctx.account();
         held.add(value.size())?;
         let stats = ctx.stats();
+        let explanation = profile.as_ref().map(|profile| profile.explain(plan, control.text.as_deref()));
         let (warnings, infos) = ctx.into_annotations();
-        Ok(QueryResult { value, warnings, infos, stats, held: Held::new(held) })
+        Ok(QueryResult { value, warnings, infos, stats, explanation, held: Held::new(held) })
     }
 }
 
@@ -141,7 +147,7 @@ fn instant_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, time: Timestamp) 
             };
             let mut samples: Vec<VectorSample> = done.series.into_iter().map(sample).collect();
             if !plan.keeps_order() {
-                samples.sort_by(|a, b| a.labels.cmp(&b.labels));
+                evaluator.ctx.sorting(|| samples.sort_by(|a, b| a.labels.cmp(&b.labels)));
             }
             Ok(Value::Vector(samples))
         }
@@ -149,6 +155,7 @@ fn instant_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, time: Timestamp) 
             let Kind::Windows(windows) = &plan.kind else {
                 return Err(QueryError::Execution("no expression but a selector or subquery is a range vector".into()));
             };
+            let _at_work = evaluator.ctx.enter(plan);
             let mut series: Vec<MatrixSeries> = evaluator
                 .raw_windows(windows, time.0)?
                 .into_iter()
@@ -181,7 +188,7 @@ fn range_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, grid: Grid) -> Resu
             MatrixSeries { labels: s.head.labels, points, histograms }
         })
         .collect();
-    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    evaluator.ctx.sorting(|| series.sort_by(|a, b| a.labels.cmp(&b.labels)));
     Ok(Value::Matrix(series))
 }
 

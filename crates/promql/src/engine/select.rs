@@ -45,12 +45,15 @@ pub(crate) struct Columns<'c> {
 impl<'c> Evaluator<'c> {
     fn select(self, matchers: &[Matcher], interval: Interval) -> Result<Vec<Box<dyn Series>>, QueryError> {
         let hints = SelectHints { sorted: true, cancel: self.ctx.cancel(), ..SelectHints::default() };
-        let selection = self.ctx.store.select(interval, matchers, &hints).map_err(|error| {
+        let selection = self.ctx.preparing(|| self.ctx.store.select(interval, matchers, &hints)).map_err(|error| {
             // The store does not know whether it was the time or the client.
             self.ctx.check().err().unwrap_or_else(|| storage_error(error))
         })?;
         if !selection.warnings.is_empty() {
             self.ctx.annotate(|a| selection.warnings.into_iter().for_each(|w| a.storage_warning(w)));
+        }
+        if let Some(profile) = self.ctx.profile {
+            profile.selected(selection.series.len());
         }
         Ok(selection.series)
     }

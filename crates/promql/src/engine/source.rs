@@ -68,7 +68,7 @@ impl<'c> Source<'c> {
         let mut scratch = Scratch::new(ctx);
         for begin in (0..self.heads.len()).step_by(batch) {
             let end = (begin + batch).min(self.heads.len());
-            if (end - begin) * self.steps.max(32) < PARALLEL_VALUES {
+            if ctx.profile.is_some() || (end - begin) * self.steps.max(32) < PARALLEL_VALUES {
                 for i in begin..end {
                     ctx.check()?;
                     f(i, (self.compute)(i, &mut scratch)?)?;

@@ -1,7 +1,7 @@
 //! Expressions: operators by precedence, operands, calls.
 
 use super::aggregate::opens_aggregation;
-use super::literal::unquote;
+use super::literal::unquote_bytes;
 use super::selector::is_metric_name;
 use super::{DEPTH_MAX, Fail, NESTING_MAX, Parsed, Parser};
 use crate::ast::{Binary, BinaryOp, Call, Cardinality, Expr, Matching, Paren, Span, StringLiteral, Unary};
@@ -158,7 +158,11 @@ impl<'a> Parser<'a> {
             }
             Kind::String => {
                 self.next()?;
-                self.node(Expr::String(StringLiteral { value: unquote(token.text), span: token.span() }), 0)
+                let (value, no_utf8) = match unquote_bytes(token.text) {
+                    Ok(value) => (value, None),
+                    Err(bytes) => (String::from_utf8_lossy(&bytes).into_owned(), Some(bytes.into())),
+                };
+                self.node(Expr::String(StringLiteral { value, no_utf8, span: token.span() }), 0)
             }
             Kind::LeftParen => self.parenthesized(),
             Kind::Binary(BinaryOp::Add | BinaryOp::Sub) => self.unary(),

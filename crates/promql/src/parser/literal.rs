@@ -83,9 +83,14 @@ fn parse_error(text: &str, why: &str) -> String {
 ///
 /// Bytes that escapes put together to something that is no UTF-8 become replacement characters, as label values are UTF-8.
 pub(super) fn unquote(quoted: &str) -> String {
+    unquote_bytes(quoted).unwrap_or_else(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The same; bytes that are no UTF-8 are the error.
+pub(super) fn unquote_bytes(quoted: &str) -> Result<String, Vec<u8>> {
     let inner = quoted.get(1..quoted.len() - 1).unwrap_or_default();
     if quoted.starts_with('`') || !inner.contains('\\') {
-        return inner.to_owned();
+        return Ok(inner.to_owned());
     }
     let mut bytes = Vec::with_capacity(inner.len());
     let mut chars = inner.chars();
@@ -96,10 +101,7 @@ pub(super) fn unquote(quoted: &str) -> String {
             bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
         }
     }
-    match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-    }
+    String::from_utf8(bytes).map_err(std::string::FromUtf8Error::into_bytes)
 }
 
 fn unescape(chars: &mut std::str::Chars<'_>, bytes: &mut Vec<u8>) {

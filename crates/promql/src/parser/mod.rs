@@ -51,6 +51,13 @@ pub struct ParserOptions {
     pub extended_range_selectors: bool,
 }
 
+impl ParserOptions {
+    /// The whole language.
+    pub const fn all() -> Self {
+        Self { experimental_functions: true, duration_expressions: true, fill_modifiers: true, extended_range_selectors: true }
+    }
+}
+
 /// Reads a query and checks its types.
 pub fn parse(text: &str, options: &ParserOptions) -> Result<Expr, ParseError> {
     let mut parser = Parser::new(text, Lexer::new(text), *options);

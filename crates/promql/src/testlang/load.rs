@@ -1,17 +1,16 @@
 //! `load` blocks: series with their values, start timestamps, and native histograms made of classic ones.
 
 use super::duration;
-use super::store::{MemoryStore, Stored, StoredValue};
+use super::store::{Loaded, LoadedValue, ScriptStore};
 use crate::parser::SequenceValue;
-use model::histogram::{ResetHint, SCHEMA_CUSTOM, Span};
-use model::value::is_stale;
+use model::histogram::{SCHEMA_CUSTOM, Span};
 use model::{FloatHistogram, Labels, LabelsBuilder};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Loads a block. With `custom` classic histograms are stored as native ones besides.
-pub(super) fn load(store: &mut MemoryStore, block: &[&str], step: i64, custom: bool) -> Result<(), String> {
-    let mut all: BTreeMap<Labels, Vec<Stored>> = BTreeMap::new();
+pub(super) fn load(store: &mut impl ScriptStore, block: &[&str], step: i64, custom: bool) -> Result<(), String> {
+    let mut all: BTreeMap<Labels, Vec<Loaded>> = BTreeMap::new();
     let mut errors = Vec::new();
     let mut starts = None;
     for line in block {
@@ -34,56 +33,24 @@ pub(super) fn load(store: &mut MemoryStore, block: &[&str], step: i64, custom: b
     if custom {
         all.extend(custom_histograms(&all)?);
     }
-    for (labels, mut samples) in all {
-        hint(&mut samples);
-        store.add_samples(labels, samples);
+    if let Err(error) = store.load(all.into_iter().collect()) {
+        errors.push(error);
     }
     if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) }
 }
 
-fn samples(values: &[SequenceValue], step: i64, offsets: Option<&[Option<i64>]>) -> Vec<Stored> {
+fn samples(values: &[SequenceValue], step: i64, offsets: Option<&[Option<i64>]>) -> Vec<Loaded> {
     let stored = |(i, value): (usize, &SequenceValue)| {
         let time = i as i64 * step;
         let value = match value {
             SequenceValue::Omitted => return None,
-            SequenceValue::Float(value) => StoredValue::Float(*value),
-            SequenceValue::Histogram { histogram, .. } => StoredValue::Histogram(histogram.clone()),
+            SequenceValue::Float(value) => LoadedValue::Float(*value),
+            SequenceValue::Histogram { histogram, .. } => LoadedValue::Histogram(histogram.clone()),
         };
         let offset = offsets.and_then(|offsets| offsets.get(i).copied().flatten());
-        Some(Stored { time, start: offset.map_or(0, |offset| time + offset), value })
+        Some(Loaded { time, start: offset.map_or(0, |offset| time + offset), value })
     };
     values.iter().enumerate().filter_map(stored).collect()
-}
-
-/// Replaces hints by those that a chunk gives back: it knows of its own samples only that there is no reset between them.
-fn hint(samples: &mut [Stored]) {
-    let mut previous: Option<Arc<FloatHistogram>> = None;
-    for sample in samples {
-        let StoredValue::Histogram(histogram) = &mut sample.value else {
-            previous = None;
-            continue;
-        };
-        let given = Arc::clone(histogram);
-        let continues = previous.as_deref().is_some_and(|previous| {
-            let unhinted = FloatHistogram { reset_hint: ResetHint::Unknown, ..FloatHistogram::clone(&given) };
-            given.reset_hint != ResetHint::Reset
-                && previous.reset_hint != ResetHint::Gauge
-                && previous.schema == given.schema
-                && previous.zero_threshold == given.zero_threshold
-                && previous.custom_values == given.custom_values
-                && !is_stale(previous.sum)
-                && !unhinted.is_reset_since(previous)
-        });
-        let reset_hint = match given.reset_hint {
-            ResetHint::Gauge => ResetHint::Gauge,
-            _ if continues => ResetHint::NoReset,
-            _ => ResetHint::Unknown,
-        };
-        if reset_hint != given.reset_hint {
-            *histogram = Arc::new(FloatHistogram { reset_hint, ..FloatHistogram::clone(&given) });
-        }
-        previous = Some(given);
-    }
 }
 
 /// `_`, `_xN`, `D`, `DxN`, `D+ExN`, `D-ExN`: milliseconds before or after each sample.
@@ -117,7 +84,7 @@ struct Classic {
     sum: f64,
 }
 
-fn custom_histograms(all: &BTreeMap<Labels, Vec<Stored>>) -> Result<Vec<(Labels, Vec<Stored>)>, String> {
+fn custom_histograms(all: &BTreeMap<Labels, Vec<Loaded>>) -> Result<Vec<(Labels, Vec<Loaded>)>, String> {
     let mut found: BTreeMap<Labels, BTreeMap<i64, Classic>> = BTreeMap::new();
     for (labels, samples) in all {
         let name = labels.metric_name();
@@ -131,7 +98,7 @@ fn custom_histograms(all: &BTreeMap<Labels, Vec<Stored>>) -> Result<Vec<(Labels,
         let labels = LabelsBuilder::from_labels(labels).remove("le").set(model::labels::METRIC_NAME, base).build();
         let by_time = found.entry(labels).or_default();
         for sample in samples {
-            let StoredValue::Float(value) = sample.value else { continue };
+            let LoadedValue::Float(value) = sample.value else { continue };
             let classic = by_time.entry(sample.time).or_default();
             match (kind, bound) {
                 ("_bucket", Some(bound)) => classic.buckets.push((bound, value)),
@@ -143,7 +110,7 @@ fn custom_histograms(all: &BTreeMap<Labels, Vec<Stored>>) -> Result<Vec<(Labels,
     let converted = |(labels, by_time): (Labels, BTreeMap<i64, Classic>)| {
         let samples = by_time
             .into_iter()
-            .map(|(time, classic)| Ok(Stored { time, start: 0, value: StoredValue::Histogram(Arc::new(classic.into_custom()?)) }));
+            .map(|(time, classic)| Ok(Loaded { time, start: 0, value: LoadedValue::Histogram(Arc::new(classic.into_custom()?)) }));
         Ok((labels, samples.collect::<Result<_, String>>()?))
     };
     found.into_iter().map(converted).collect()

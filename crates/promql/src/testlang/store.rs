@@ -1,5 +1,7 @@
 //! A store in memory: plain vectors of samples by labels, matched by looking at each.
 
+use model::histogram::ResetHint;
+use model::value::is_stale;
 use model::{FloatHistogram, Labels, Matcher, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,20 +9,34 @@ use storage::{Column, Interval, Names, Queryable, SelectError, SelectHints, Sele
 
 /// One sample's value.
 #[derive(Clone, Debug)]
-pub(crate) enum StoredValue {
+pub enum LoadedValue {
+    /// A float, or the staleness marker.
     Float(f64),
+    /// A histogram.
     Histogram(Arc<FloatHistogram>),
 }
 
-/// One sample: its value, and its start timestamp or 0.
+/// A sample that a script loads; times in milliseconds.
 #[derive(Clone, Debug)]
-pub(crate) struct Stored {
+pub struct Loaded {
+    /// When.
     pub time: i64,
+    /// Its start timestamp; 0 = none.
     pub start: i64,
-    pub value: StoredValue,
+    /// What.
+    pub value: LoadedValue,
 }
 
-type Samples = Arc<Vec<Stored>>;
+/// What a script is run on.
+pub trait ScriptStore: Queryable {
+    /// Appends one block's series, each with its samples in order of time.
+    ///
+    /// # Errors
+    /// What the store refuses, in its words.
+    fn load(&mut self, series: Vec<(Labels, Vec<Loaded>)>) -> Result<(), String>;
+}
+
+type Samples = Arc<Vec<Loaded>>;
 
 /// Series in label order.
 #[derive(Clone, Debug, Default)]
@@ -31,13 +47,13 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// Adds samples (milliseconds and values); of two at one time the later added one stays.
     pub fn add(&mut self, labels: Labels, samples: impl IntoIterator<Item = (i64, f64)>) {
-        self.add_samples(labels, samples.into_iter().map(|(time, value)| Stored { time, start: 0, value: StoredValue::Float(value) }));
+        self.add_samples(labels, samples.into_iter().map(|(time, value)| Loaded { time, start: 0, value: LoadedValue::Float(value) }));
     }
 
     /// As [`Self::add`].
-    pub(crate) fn add_samples(&mut self, labels: Labels, samples: impl IntoIterator<Item = Stored>) {
+    fn add_samples(&mut self, labels: Labels, samples: impl IntoIterator<Item = Loaded>) {
         let entry = self.series.entry(labels).or_default();
-        let mut by_time: BTreeMap<i64, Stored> = entry.iter().map(|sample| (sample.time, sample.clone())).collect();
+        let mut by_time: BTreeMap<i64, Loaded> = entry.iter().map(|sample| (sample.time, sample.clone())).collect();
         by_time.extend(samples.into_iter().map(|sample| (sample.time, sample)));
         *entry = Arc::new(by_time.into_values().collect());
     }
@@ -55,6 +71,47 @@ impl MemoryStore {
     }
 }
 
+impl ScriptStore for MemoryStore {
+    fn load(&mut self, series: Vec<(Labels, Vec<Loaded>)>) -> Result<(), String> {
+        for (labels, mut samples) in series {
+            hint(&mut samples);
+            self.add_samples(labels, samples);
+        }
+        Ok(())
+    }
+}
+
+/// Replaces hints by those that a chunk gives back: it knows of its own samples only that there is no reset between them.
+fn hint(samples: &mut [Loaded]) {
+    let mut previous: Option<Arc<FloatHistogram>> = None;
+    for sample in samples {
+        let LoadedValue::Histogram(histogram) = &mut sample.value else {
+            previous = None;
+            continue;
+        };
+        let given = Arc::clone(histogram);
+        let continues = previous.as_deref().is_some_and(|previous| {
+            let unhinted = FloatHistogram { reset_hint: ResetHint::Unknown, ..FloatHistogram::clone(&given) };
+            given.reset_hint != ResetHint::Reset
+                && previous.reset_hint != ResetHint::Gauge
+                && previous.schema == given.schema
+                && previous.zero_threshold == given.zero_threshold
+                && previous.custom_values == given.custom_values
+                && !is_stale(previous.sum)
+                && !unhinted.is_reset_since(previous)
+        });
+        let reset_hint = match given.reset_hint {
+            ResetHint::Gauge => ResetHint::Gauge,
+            _ if continues => ResetHint::NoReset,
+            _ => ResetHint::Unknown,
+        };
+        if reset_hint != given.reset_hint {
+            *histogram = Arc::new(FloatHistogram { reset_hint, ..FloatHistogram::clone(&given) });
+        }
+        previous = Some(given);
+    }
+}
+
 struct MemorySeries {
     labels: Labels,
     samples: Samples,
@@ -69,8 +126,8 @@ impl Series for MemorySeries {
         let begin = self.samples.partition_point(|sample| sample.time < range.start.0);
         for sample in self.samples[begin..].iter().take_while(|sample| sample.time <= range.end.0) {
             match &sample.value {
-                StoredValue::Float(value) => column.push(Timestamp(sample.time), *value),
-                StoredValue::Histogram(histogram) => column.push_histogram(Timestamp(sample.time), Arc::clone(histogram)),
+                LoadedValue::Float(value) => column.push(Timestamp(sample.time), *value),
+                LoadedValue::Histogram(histogram) => column.push_histogram(Timestamp(sample.time), Arc::clone(histogram)),
             }
             column.set_start(Timestamp(sample.start));
         }

@@ -2,6 +2,8 @@
 //! behaves as one.
 
 mod go;
+mod promql;
+mod promqltest;
 mod tsdb;
 
 use clap::{ArgMatches, Command};
@@ -42,11 +44,15 @@ fn command(name: &'static str) -> Command {
         .about("Tooling for the Prometheus monitoring system.")
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .subcommand(promql::command())
+        .subcommand(promqltest::command())
         .subcommand(tsdb::command())
 }
 
 fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
     match matches.subcommand() {
+        Some(("promql", matches)) => promql::run(matches, out),
+        Some(("promqltest", matches)) => promqltest::run(matches, out),
         Some(("tsdb", matches)) => tsdb::run(matches, out),
         _ => Ok(()),
     }
@@ -56,6 +62,8 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
 enum Failure {
     /// Printed to standard error.
     Message(String),
+    /// Said in the output already.
+    Silent,
     /// Whoever reads the output wants no more of it.
     Closed,
 }
@@ -67,6 +75,7 @@ impl Failure {
                 eprintln!("{message}");
                 ExitCode::FAILURE
             }
+            Self::Silent => ExitCode::FAILURE,
             Self::Closed => ExitCode::SUCCESS,
         }
     }
@@ -75,7 +84,7 @@ impl Failure {
     fn context(self, attempt: &str) -> Self {
         match self {
             Self::Message(message) => Self::Message(format!("{attempt}: {message}")),
-            Self::Closed => Self::Closed,
+            other @ (Self::Silent | Self::Closed) => other,
         }
     }
 }

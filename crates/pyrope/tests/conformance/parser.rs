@@ -5,8 +5,7 @@ use promql::ast::Expr;
 use promql::parser::{ParserOptions, SequenceValue, parse, parse_series_description};
 use std::path::Path;
 
-const OPTIONS: ParserOptions =
-    ParserOptions { experimental_functions: true, duration_expressions: true, fill_modifiers: true, extended_range_selectors: true };
+const OPTIONS: ParserOptions = ParserOptions::all();
 
 pub fn run(folder: &Path) -> Vec<Score> {
     let mut scores = expressions(folder);

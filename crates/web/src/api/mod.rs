@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod exemplars;
+pub mod explain;
 pub mod names;
 pub mod query;
 pub mod status;

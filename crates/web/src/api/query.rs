@@ -1,6 +1,6 @@
 //! `/query` and `/query_range`.
 
-use super::{CancelOnDrop, TRUNCATED, blocking};
+use super::{CancelOnDrop, TRUNCATED, blocking, explain};
 use crate::app::App;
 use crate::json;
 use crate::params::{Form, Nanos, ParamError, parse_duration};
@@ -38,9 +38,8 @@ pub async fn instant(State(app): State<Arc<App>>, form: Form) -> Result<Response
     let time = form.time_or("time", now)?;
     let (control, _cancel) = control(&form)?;
     let expr = parse(&app, &form)?;
-    let started = Instant::now();
-    let result = evaluate(&app, control, move |engine, store, control| engine.instant(store, &expr, time, control)).await?;
-    Ok(answer(result, limit, &form, started.elapsed()))
+    let (result, timing) = evaluate(&app, control, move |engine, store, control| engine.instant(store, &expr, time, control)).await?;
+    Ok(answer(result, limit, &form, timing))
 }
 
 /// GET and POST `/api/v1/query_range`.
@@ -70,9 +69,9 @@ pub async fn range(State(app): State<Arc<App>>, form: Form) -> Result<Response, 
     }
     // A step below a millisecond is one: time has no finer grain here.
     let step = Millis(Nanos(step_ns).to_millis().0.max(1));
-    let started = Instant::now();
-    let result = evaluate(&app, control, move |engine, store, control| engine.range(store, &expr, start, end, step, control)).await?;
-    Ok(answer(result, limit, &form, started.elapsed()))
+    let (result, timing) =
+        evaluate(&app, control, move |engine, store, control| engine.range(store, &expr, start, end, step, control)).await?;
+    Ok(answer(result, limit, &form, timing))
 }
 
 fn invalid(name: &'static str, message: &str) -> ApiError {
@@ -85,7 +84,12 @@ fn parse(app: &App, form: &Form) -> Result<Expr, ApiError> {
 
 fn control(form: &Form) -> Result<(Control, CancelOnDrop), ApiError> {
     let waiting = CancelOnDrop::default();
-    let mut control = Control { cancel: waiting.0.clone(), text: Some(form.value("query").into()), ..Control::default() };
+    let mut control = Control {
+        cancel: waiting.0.clone(),
+        text: Some(form.value("query").into()),
+        explain: form.value("explain") == "true",
+        ..Control::default()
+    };
     if !form.value("timeout").is_empty() {
         let timeout = form.duration("timeout")?;
         control.deadline = Instant::now().checked_add(Duration::from_nanos(timeout.0.max(0).unsigned_abs()));
@@ -102,17 +106,34 @@ async fn evaluate(
     app: &Arc<App>,
     control: Control,
     work: impl FnOnce(&Engine, &dyn Queryable, &Control) -> Result<QueryResult, QueryError> + Send + 'static,
-) -> Result<QueryResult, ApiError> {
+) -> Result<(QueryResult, Timing), ApiError> {
+    let begun = Instant::now();
     let _slot = app.query_slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+    let waited = begun.elapsed();
     let (engine, store) = (app.engine(), app.options.queryable.clone());
-    blocking(move || work(&engine, store.as_ref(), &control).map_err(ApiError::from)).await
+    let result = blocking(move || work(&engine, store.as_ref(), &control).map_err(ApiError::from)).await?;
+    Ok((result, Timing { waited, took: begun.elapsed() }))
 }
 
-fn answer(mut result: QueryResult, limit: usize, form: &Form, took: Duration) -> Response {
+/// How long a query took, and how much of that it waited for its turn.
+#[derive(Clone, Copy)]
+struct Timing {
+    waited: Duration,
+    took: Duration,
+}
+
+fn answer(mut result: QueryResult, limit: usize, form: &Form, timing: Timing) -> Response {
     if truncate(&mut result.value, limit) {
         result.warnings.push(TRUNCATED.into());
     }
-    let stats = (!form.value("stats").is_empty()).then_some((result.stats, took));
+    let wanted = form.value("stats");
+    if !matches!(wanted, "" | "true" | "all") {
+        let wanted = model::name::quote(wanted);
+        result.warnings.push(format!(
+            r#"value {wanted} for parameter "stats" is deprecated and will be rejected in the next major release, use "true" or "all""#
+        ));
+    }
+    let stats = (!wanted.is_empty()).then_some((result.stats, timing));
     if points(&result.value) <= POINTS_AT_ONCE {
         let mut out = Out { buffer: Vec::with_capacity(4096), pieces: None };
         // Without a client on the other end nothing can break off.
@@ -186,11 +207,15 @@ impl Out {
     }
 }
 
-fn write_answer(out: &mut Out, result: &QueryResult, stats: Option<(QueryStats, Duration)>) -> Result<(), BrokenOff> {
+fn write_answer(out: &mut Out, result: &QueryResult, stats: Option<(QueryStats, Timing)>) -> Result<(), BrokenOff> {
     respond::begin(&mut out.buffer);
     write_value(out, &result.value)?;
     if let Some((stats, took)) = stats {
         write_stats(&mut out.buffer, stats, took);
+    }
+    if let Some(explanation) = &result.explanation {
+        out.buffer.extend_from_slice(br#","explain":"#);
+        explain::write(&mut out.buffer, explanation);
     }
     out.buffer.push(b'}');
     respond::finish(&mut out.buffer, &result.warnings, &result.infos);
@@ -264,10 +289,12 @@ fn write_value(out: &mut Out, value: &Value) -> Result<(), BrokenOff> {
     Ok(())
 }
 
-fn write_stats(out: &mut Vec<u8>, stats: QueryStats, took: Duration) {
-    let seconds = took.as_secs_f64();
+fn write_stats(out: &mut Vec<u8>, stats: QueryStats, timing: Timing) {
+    let Timing { waited, took } = timing;
+    let [waited, preparation, inner, sorting] = [waited, stats.preparation, stats.evaluation, stats.sorting].map(|t| t.as_secs_f64());
+    let (evaluation, whole) = (preparation + inner + sorting, took.as_secs_f64());
     let text = format!(
-        r#","stats":{{"timings":{{"evalTotalTime":{seconds},"resultSortTime":0,"queryPreparationTime":0,"innerEvalTime":{seconds},"execQueueTime":0,"execTotalTime":{seconds}}},"samples":{{"totalQueryableSamples":{},"samplesRead":{},"peakSamples":{}}}}}"#,
+        r#","stats":{{"timings":{{"evalTotalTime":{evaluation},"resultSortTime":{sorting},"queryPreparationTime":{preparation},"innerEvalTime":{inner},"execQueueTime":{waited},"execTotalTime":{whole}}},"samples":{{"totalQueryableSamples":{},"samplesRead":{},"peakSamples":{}}}}}"#,
         stats.total_queryable_samples, stats.samples_read, stats.peak_samples
     );
     out.extend_from_slice(text.as_bytes());

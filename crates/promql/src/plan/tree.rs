@@ -1,0 +1,114 @@
+//! A plan as a tree to be looked at: what a node is, what is below it, what the planner did to it.
+
+use super::{Kind, Plan, Selector, WindowSource, Windows};
+use crate::ast::AggregateOp;
+
+impl Plan {
+    /// What it is made from, in the order of the text.
+    pub fn children(&self) -> Vec<&Plan> {
+        match &self.kind {
+            Kind::Number(_)
+            | Kind::String(_)
+            | Kind::Selector(_)
+            | Kind::SampleTime(_)
+            | Kind::SampleStart(_)
+            | Kind::Time
+            | Kind::Calendar(_)
+            | Kind::Nothing => Vec::new(),
+            Kind::Windows(windows) | Kind::AbsentOverTime { windows } => windows.inner().into_iter().collect(),
+            Kind::Window { windows, parameters, .. } => windows.inner().into_iter().chain(parameters).collect(),
+            Kind::Elementwise { input, parameters, .. } => std::iter::once(&**input).chain(parameters).collect(),
+            Kind::Negate(input)
+            | Kind::StepTime(input)
+            | Kind::ScalarOf(input)
+            | Kind::VectorOf(input)
+            | Kind::Absent { input, .. }
+            | Kind::Sort { input, .. }
+            | Kind::Info { input, .. }
+            | Kind::LabelReplace { input, .. }
+            | Kind::LabelJoin { input, .. }
+            | Kind::HistogramNumber { input, .. } => vec![input],
+            Kind::HistogramQuantile { quantile, input } => vec![quantile, input],
+            Kind::HistogramQuantiles { input, quantiles, .. } => std::iter::once(&**input).chain(quantiles).collect(),
+            Kind::HistogramFraction { lower, upper, input } => vec![lower, upper, input],
+            Kind::Aggregate { input, parameter, .. } => parameter.iter().map(|parameter| &**parameter).chain([&**input]).collect(),
+            Kind::ScalarExtreme { left, right, .. } | Kind::ScalarBinary { left, right, .. } | Kind::VectorBinary { left, right, .. } => {
+                vec![left, right]
+            }
+            Kind::VectorScalar { vector, scalar, scalar_left: true, .. } => vec![scalar, vector],
+            Kind::VectorScalar { vector, scalar, .. } => vec![vector, scalar],
+        }
+    }
+
+    /// What it does, in a word or two.
+    pub fn operation(&self) -> String {
+        match &self.kind {
+            Kind::Number(value) => format!("number {}", model::number::format_plain(*value)),
+            Kind::String(_) => "string".into(),
+            Kind::Selector(_) => "select".into(),
+            Kind::SampleTime(_) => "select times".into(),
+            Kind::SampleStart(_) => "select start times".into(),
+            Kind::Windows(_) => "select windows".into(),
+            Kind::Window { function, .. } => format!("window {function:?}").to_lowercase(),
+            Kind::AbsentOverTime { .. } => "window absent".into(),
+            Kind::Elementwise { .. } => "function of each sample".into(),
+            Kind::Negate(_) => "negate".into(),
+            Kind::Absent { .. } => "absent".into(),
+            Kind::StepTime(_) | Kind::Time => "time of the step".into(),
+            Kind::Calendar(_) => "date of the step".into(),
+            Kind::ScalarOf(_) => "scalar".into(),
+            Kind::VectorOf(_) => "vector".into(),
+            Kind::Sort { .. } => "sort".into(),
+            Kind::ScalarExtreme { .. } | Kind::ScalarBinary { .. } => "arithmetic of scalars".into(),
+            Kind::Nothing => "nothing".into(),
+            Kind::Info { .. } => "join with info metrics".into(),
+            Kind::LabelReplace { .. } | Kind::LabelJoin { .. } => "relabel".into(),
+            Kind::HistogramNumber { .. } => "number of each histogram".into(),
+            Kind::HistogramQuantile { .. } | Kind::HistogramQuantiles { .. } => "quantile of buckets".into(),
+            Kind::HistogramFraction { .. } => "fraction of buckets".into(),
+            Kind::Aggregate { aggregate, .. } => {
+                let side = if aggregate.without { "without" } else { "by" };
+                format!("aggregate {} {side} ({})", aggregate.op.as_str(), aggregate.grouping.join(", "))
+            }
+            Kind::VectorScalar { op, .. } => format!("vector {} scalar", op.as_str()),
+            Kind::VectorBinary { op, .. } => format!("join {}", op.as_str()),
+        }
+    }
+
+    /// What was pushed down to it, is done once only, or has to be held.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.invariant && !matches!(self.kind, Kind::Number(_) | Kind::String(_)) {
+            notes.push("evaluated once for all steps".into());
+        }
+        match &self.kind {
+            Kind::Selector(Selector { totals_only: true, .. })
+            | Kind::Windows(Windows { totals_only: true, .. })
+            | Kind::Window { windows: Windows { totals_only: true, .. }, .. } => {
+                notes.push("of histograms only counts and sums are read".into());
+            }
+            Kind::Aggregate { aggregate, .. } => notes.push(
+                match aggregate.op {
+                    AggregateOp::Quantile | AggregateOp::CountValues => "holds all values of a group",
+                    AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK => "holds k values of each group and step",
+                    AggregateOp::LimitRatio => "passes series on",
+                    _ => "streams: holds one value for each group and step",
+                }
+                .into(),
+            ),
+            Kind::Sort { .. } => notes.push("holds all its input".into()),
+            _ => {}
+        }
+        notes
+    }
+}
+
+impl Windows {
+    /// What a subquery evaluates.
+    fn inner(&self) -> Option<&Plan> {
+        match &self.source {
+            WindowSource::Subquery(inner, _) => Some(inner),
+            WindowSource::Selector(_) => None,
+        }
+    }
+}
