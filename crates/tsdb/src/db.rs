@@ -59,15 +59,15 @@ pub enum OpenError {
     Block(#[from] BlockError),
     /// Samples whose series are nowhere.
     #[error(
-        "replay WAL: {samples} samples of {series} unknown series: the log begins with segment {first}, and what came before it is missing; \
-             restore the missing files or move {first} and later ones away"
+        "replay WAL: {samples} samples of {series} unknown series: of the log that came before segment {first} files are missing; \
+             restore them or move {first} and later ones away"
     )]
     SeriesMissing {
         /// How many samples.
         samples: u64,
         /// Of how many series.
         series: u64,
-        /// The first segment that is there.
+        /// The first segment behind what is missing.
         first: PathBuf,
     },
     /// It was closed while the log was being replayed.
@@ -101,7 +101,7 @@ pub struct DbStats {
     pub wal_writes_failed: u64,
     /// Syncs that failed.
     pub wal_syncs_failed: u64,
-    /// Damaged segments that the start repaired.
+    /// Damaged segments that were repaired, at the start or when a checkpoint needed them, and gaps between segments.
     pub wal_corruptions: u64,
     /// Records of kinds that nobody knows, found by the replay.
     pub wal_unknown_records: u64,
@@ -299,6 +299,7 @@ impl Db {
             }
             mapped.repair().map_err(|error| OpenError::Io { action: "repair", path: dir.join("chunks_head"), error })?;
         }
+        replay::look_again_at_blocks(self)?;
         leftovers::remove_foreign_state(&**files, dir)?;
         let io = |action, path: &Path| {
             let path = path.to_owned();
@@ -331,6 +332,7 @@ impl Db {
         if replayed.log_again {
             self.head.log_all_again();
         }
+        maintenance.log_lacks = replayed.log_again || !replayed.damages.is_empty() || !replayed.gaps.is_empty();
         *self.logs.write().unwrap_or_else(PoisonError::into_inner) = Some(Logs { wal, wbl });
         drop(maintenance);
         // Whoever opens a database twice finds it locked, so this is the first time.
@@ -477,7 +479,9 @@ impl Db {
             wal_bytes: self.log_bytes(),
             wal_writes_failed: count(&self.writes_failed),
             wal_syncs_failed: count(&self.syncs_failed),
-            wal_corruptions: replayed.map_or(0, |replayed| (replayed.damages.len() + replayed.late_damages.len()) as u64),
+            wal_corruptions: replayed
+                .map_or(0, |replayed| (replayed.damages.len() + replayed.late_damages.len() + replayed.gaps.len()) as u64)
+                + count(&done.log_repairs),
             wal_unknown_records: replayed.map_or(0, |replayed| replayed.unknown_records),
             replay: replayed.map_or(Duration::ZERO, |replayed| replayed.time),
             blocks: blocks.len(),

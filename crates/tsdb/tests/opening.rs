@@ -81,6 +81,55 @@ fn a_log_without_its_beginning_is_refused_untouched() {
     assert_eq!(std::fs::read_dir(dir.path().join("wal")).unwrap().count(), 1);
 }
 
+/// A directory of runs that each began a segment and added a sample to each series; `new_in` is the run that saw one more series first.
+fn of_runs(dir: &Path, runs: i64, new_in: i64) {
+    for run in 0..runs {
+        let db = Db::open(Options::new(dir)).unwrap();
+        for n in 0..if run < new_in { 5 } else { 6 } {
+            db.commit(&sample(n, run * 1000), &mut Committed::default()).unwrap();
+        }
+        db.close().unwrap();
+    }
+    std::fs::remove_file(dir.join("pyrope/head")).unwrap();
+}
+
+#[test]
+fn a_missing_segment_costs_what_it_held() {
+    let dir = tempfile::tempdir().unwrap();
+    of_runs(dir.path(), 5, 9);
+    for missing in [1, 3] {
+        std::fs::remove_file(dir.path().join(format!("wal/{missing:08}"))).unwrap();
+    }
+    for (start, corruptions) in [(0, 2), (1, 0)] {
+        let db = Db::open(Options::new(dir.path())).unwrap();
+        let mut times: Vec<i64> = all(&db).iter().map(|(_, time)| *time).collect();
+        times.sort_unstable();
+        assert_eq!(times, [0, 2000, 4000].map(|time| [time; 5]).concat());
+        assert_eq!(db.stats().wal_corruptions, corruptions, "start {start}");
+        // Prometheus wants each number to be there.
+        for segment in 0..6 {
+            assert!(dir.path().join(format!("wal/{segment:08}")).exists());
+        }
+    }
+}
+
+#[test]
+fn a_missing_segment_that_named_series_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    of_runs(dir.path(), 4, 1);
+    std::fs::remove_file(dir.path().join("wal/00000001")).unwrap();
+    let before = contents(dir.path());
+    let error = Db::open(Options::new(dir.path())).err().unwrap();
+    assert!(matches!(error, OpenError::SeriesMissing { samples: 2, series: 1, .. }), "{error}");
+    assert!(error.to_string().contains("wal/00000002"), "{error}");
+    assert!(contents(dir.path()).into_iter().filter(|(path, _)| !path.ends_with("lock")).eq(before));
+    // The way out that it names.
+    for segment in 2..4 {
+        std::fs::remove_file(dir.path().join(format!("wal/{segment:08}"))).unwrap();
+    }
+    assert_eq!(series_count(&Db::open(Options::new(dir.path())).unwrap()), 5);
+}
+
 #[test]
 fn refs_that_any_record_names_are_not_given_again() {
     let dir = tempfile::tempdir().unwrap();

@@ -177,27 +177,101 @@ fn another_program_that_used_another_ref_makes_it_void() {
     assert!(!dir.path().join("pyrope/head").exists());
 }
 
+/// A directory of a database that was killed after its log got a checkpoint, and the hours of samples that it has seen.
+fn with_checkpoint(dir: &Path) -> i64 {
+    let run = tempfile::tempdir().unwrap();
+    let db = Db::open(options(run.path())).unwrap();
+    let mut hours = 0;
+    while checkpoints(run.path()).is_empty() {
+        assert!(hours < 40, "no checkpoint");
+        append_hour(&db, hours);
+        hours += 1;
+    }
+    append(&db, hours * 14_400..hours * 14_400 + 10);
+    copy(run.path(), dir);
+    hours
+}
+
+/// Four hours of samples, one a minute, and what is due then.
+fn append_hour(db: &Db, hour: i64) {
+    (0..240).map(|minute| hour * 14_400 + minute * 60).for_each(|second| append(db, second..second + 1));
+    db.maintain().unwrap();
+}
+
+fn checkpoints(dir: &Path) -> Vec<PathBuf> {
+    segments(dir).into_iter().filter(|path| path.is_dir()).collect()
+}
+
 #[test]
 fn a_checkpoint_that_is_gone_is_not_missed() {
     let dir = tempfile::tempdir().unwrap();
-    let run = tempfile::tempdir().unwrap();
-    let db = Db::open(options(run.path())).unwrap();
-    let step = |hour: i64| (0..240).map(move |quarter| hour * 14_400 + quarter * 60);
-    let mut hour = 0;
-    while !segments(run.path()).iter().any(|path| path.to_string_lossy().contains("checkpoint.")) {
-        assert!(hour < 40, "no checkpoint");
-        step(hour).for_each(|second| append(&db, second..second + 1));
-        db.maintain().unwrap();
-        hour += 1;
-    }
-    append(&db, hour * 14_400..hour * 14_400 + 10);
-    let want = samples(&db);
-    copy(run.path(), dir.path());
-    for path in segments(dir.path()).iter().filter(|path| path.is_dir()) {
+    with_checkpoint(dir.path());
+    let whole = tempfile::tempdir().unwrap();
+    copy(dir.path(), whole.path());
+    let want = samples(&Db::open(options(whole.path())).unwrap());
+    for path in checkpoints(dir.path()) {
         std::fs::remove_dir_all(path).unwrap();
     }
     let db = Db::open(options(dir.path())).unwrap();
     assert_eq!(samples(&db), want);
+}
+
+#[test]
+fn damage_that_no_start_saw_does_not_keep_the_log_from_being_truncated() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut hour = with_checkpoint(dir.path());
+    let before = checkpoints(dir.path());
+    // In the checkpoint, which names all series, and behind it in front of what a start reads.
+    let behind = segments(dir.path()).into_iter().find(|path| path.is_file()).unwrap();
+    for path in [before[0].join("00000000"), behind] {
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[9] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let db = Db::open(options(dir.path())).unwrap();
+    assert_eq!(db.stats().wal_corruptions, 0);
+    hour += 1;
+    while checkpoints(dir.path()) == before {
+        assert!(hour < 80, "no checkpoint");
+        append_hour(&db, hour);
+        hour += 1;
+    }
+    append(&db, hour * 14_400..hour * 14_400 + 10);
+    assert_eq!((db.stats().wal_corruptions, db.stats().checkpoints_failed), (2, 0));
+    assert_eq!(std::fs::read_dir(dir.path().join("pyrope/damaged")).unwrap().count(), 2);
+    // The log by itself has all that is not in blocks, and the names of its series.
+    let want = samples(&db);
+    let killed = tempfile::tempdir().unwrap();
+    copy(dir.path(), killed.path());
+    std::fs::remove_file(killed.path().join("pyrope/head")).unwrap();
+    assert_eq!(samples(&Db::open(options(killed.path())).unwrap()), want);
+}
+
+#[test]
+fn a_block_that_cannot_be_read_makes_it_void() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = tempfile::tempdir().unwrap();
+    let db = Db::open(options(run.path())).unwrap();
+    append_hour(&db, 0);
+    db.delete(Interval { start: Timestamp(60_000), end: Timestamp(120_000) }, &[vec![]]).unwrap();
+    assert_eq!(db.stats().blocks, 1);
+    db.maintain().unwrap();
+    let want = samples(&db);
+    copy(run.path(), dir.path());
+    // What is a folder cannot be read as a file, which is no damage of the file's.
+    let block = db.block_metas()[0].ulid.to_string();
+    let (index, aside) = (dir.path().join(block).join("index"), dir.path().join("index"));
+    std::fs::rename(&index, &aside).unwrap();
+    std::fs::create_dir(&index).unwrap();
+    let db = Db::open(options(dir.path())).unwrap();
+    assert_eq!(db.stats().blocks, 0);
+    let times = |found: &Samples| found[0].1.clone();
+    let (seen, wanted) = (times(&samples(&db)), times(&want));
+    assert!(wanted.iter().all(|time| seen.contains(time)), "{} of {} samples", seen.len(), wanted.len());
+    drop(db);
+    std::fs::remove_dir(&index).unwrap();
+    std::fs::rename(&aside, &index).unwrap();
+    assert_eq!(samples(&Db::open(options(dir.path())).unwrap()), want);
 }
 
 /// Each commit of a writer has a sample of a series of its own, and one of a series that is new every tenth time.

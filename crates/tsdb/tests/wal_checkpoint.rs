@@ -179,6 +179,7 @@ fn two_thirds_are_due() {
     let layout = |segments: std::ops::Range<u32>| segment::Layout {
         segments: segments.map(|n| segment::Segment { index: SegmentIndex(n), path: SegmentIndex(n).path(folder()) }).collect(),
         checkpoints: Vec::new(),
+        gaps: Vec::new(),
     };
     let due = |segments| checkpoint::due(&layout(segments)).map(|last| last.0);
     // Of segments 3 to 12 the last is being written, and of the nine others 3 + (11 - 3) * 2 / 3 is the last to go.

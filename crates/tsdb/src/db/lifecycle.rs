@@ -19,8 +19,9 @@ use crate::compact::run::{self, CompactError, Floats, Target};
 use crate::compact::source::{BlockSource, SeriesSource};
 use crate::compact::{Origin, plan};
 use crate::head::series::range_end;
-use crate::wal::record::TombstonesEncoder;
-use crate::wal::{CheckpointError, Records, SegmentIndex, checkpoint, segment};
+use crate::wal::read::Damage;
+use crate::wal::record::{SeriesEncoder, TombstonesEncoder};
+use crate::wal::{CheckpointError, Records, SegmentIndex, checkpoint, repair, segment};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::path::Path;
@@ -42,6 +43,8 @@ pub(super) struct Counters {
     pub checkpoints_failed: AtomicU64,
     pub log_truncations: AtomicU64,
     pub log_truncations_failed: AtomicU64,
+    /// Damaged segments that were met by checkpoints.
+    pub log_repairs: AtomicU64,
     pub failures_in_a_row: AtomicU64,
 }
 
@@ -62,6 +65,8 @@ pub(super) struct Maintenance {
     pub saved: Option<(i64, SegmentIndex)>,
     /// The saved head builds upon what is gone by now.
     pub save_anew: bool,
+    /// The log has lost something: it may lack series and deletions that the head knows, and the next checkpoint has to tell of them.
+    pub log_lacks: bool,
 }
 
 /// Where the log may have samples under a ref that no series of the head has.
@@ -455,11 +460,25 @@ impl Db {
         let oldest = late_min_time.map_or(min_time, |late| late.min(min_time));
         let needed = |nameless: &Nameless| nameless.is_needed(last, oldest);
         let keep = |series_ref| alive.binary_search(&series_ref).is_ok() || removed.get(&series_ref).is_some_and(needed);
-        let written = wal.checkpoint(&checkpoint::Request { last, min_time, late_min_time }, keep);
-        written.map_err(|error| {
+        let request = checkpoint::Request { last, min_time, late_min_time };
+        loop {
+            let tell = |piece, records: &mut Records| maintenance.log_lacks && self.tell_of_series(&maintenance.aliases, piece, records);
+            let error = match wal.checkpoint_telling(&request, keep, tell) {
+                Ok(_) => break,
+                Err(CheckpointError::Damaged(damage)) => match self.repair_segment(&damage) {
+                    // Another segment may be damaged, too, but each only once.
+                    Ok(()) => {
+                        maintenance.log_lacks = true;
+                        continue;
+                    }
+                    Err(error) => CheckpointError::Io { action: "repair", path: damage.path, error },
+                },
+                Err(error) => error,
+            };
             self.counters.checkpoints_failed.fetch_add(1, Ordering::Relaxed);
-            DbError::Checkpoint(error)
-        })?;
+            return Err(DbError::Checkpoint(error));
+        }
+        maintenance.log_lacks = false;
         maintenance.removed.retain(|_, nameless| needed(nameless));
         // What is left over is ignored beside the new checkpoint, and the next one takes it away.
         let folder = self.options.dir.join("wal");
@@ -473,6 +492,36 @@ impl Db {
         self.counters.log_truncations.fetch_add(1, Ordering::Relaxed);
         tracing::info!(component = "tsdb", last = last.0, duration = ?started.elapsed(), "WAL checkpoint complete");
         Ok(())
+    }
+}
+
+impl Db {
+    /// Makes a segment of the log one that can be read to its end. A start that uses the saved head reads only the end of the log, so that
+    /// damage further in front shows when a checkpoint is made of it.
+    fn repair_segment(&self, damage: &Damage) -> std::io::Result<()> {
+        tracing::error!(component = "tsdb", err = %damage, "the log is damaged: what can be read of the segment is kept");
+        self.counters.log_repairs.fetch_add(1, Ordering::Relaxed);
+        repair::repair(&*self.options.files, damage, &self.options.dir.join("pyrope").join("damaged"))
+    }
+
+    /// Adds records of a piece of the head's series and of what is deleted of them; whether there may be another piece. At the beginning
+    /// of a checkpoint they give all samples behind them a name, whatever else of the log went lost.
+    fn tell_of_series(&self, aliases: &HashMap<SeriesRef, Vec<SeriesRef>, FixedState>, piece: u32, records: &mut Records) -> bool {
+        let (mut series, mut deletions) = (Vec::new(), Vec::new());
+        let (mut to_series, mut to_deletions) = (SeriesEncoder::start(&mut series), TombstonesEncoder::start(&mut deletions));
+        let more = self.head.export(piece, |exported| {
+            let pairs: Vec<(&str, &str)> = exported.labels.iter().collect();
+            let aliases = aliases.get(&exported.series_ref).into_iter().flatten();
+            for series_ref in std::iter::once(&exported.series_ref).chain(aliases) {
+                to_series.push(*series_ref, pairs.iter().copied());
+            }
+            for deleted in exported.deleted.into_iter().flat_map(|deleted| deleted.iter()) {
+                to_deletions.push(exported.series_ref, deleted.start.0, deleted.end.0);
+            }
+        });
+        records.add(|to| to.extend_from_slice(&series));
+        records.add(|to| to.extend_from_slice(&deletions));
+        more
     }
 }
 

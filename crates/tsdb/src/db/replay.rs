@@ -9,8 +9,8 @@
 //! - A second series record for known labels is an alias: its samples go to the series that is there.
 //! - Where a saved head fits the directory only the log from its segment on is read. If that names a series that neither of them knows, as after
 //!   another program has written to the directory, the saved head is left out of account: the replay begins anew and reads the whole log.
-//! - A log whose series records are gone for another reason than damage is refused: a segment or checkpoint is missing then,
-//!   and going on would leave acknowledged samples without a name.
+//! - Segments that are missing cost what they held. Only where samples behind them are without a name then, because the series' records are
+//!   gone with a segment or checkpoint, the log is refused: going on would lose samples that are there.
 
 mod chunks;
 mod feed;
@@ -19,12 +19,12 @@ mod shards;
 
 use super::lifecycle::Nameless;
 use super::saved::{self, Saved, SavedSeries, Table};
-use super::{Db, OpenError, settled};
+use super::{Db, OpenError, Retention, settled};
 use crate::chunk::{Sample, Value};
 use crate::head::mapped::Found;
 use crate::wal::read::Damage;
 use crate::wal::record::{self, Kind, Malformed};
-use crate::wal::segment::Layout;
+use crate::wal::segment::{Gap, Layout};
 use crate::wal::{SegmentIndex, checkpoint, repair as wal_repair, segment};
 use chunks::Chunks;
 use feed::{Fed, Feed};
@@ -46,6 +46,8 @@ pub(super) struct Replayed {
     pub late_samples: u64,
     pub damages: Vec<Damage>,
     pub late_damages: Vec<Damage>,
+    /// Segments that are missing, of both logs.
+    pub gaps: Vec<Gap>,
     /// Records of kinds that nobody knows.
     pub unknown_records: u64,
     /// Refs that the log uses for series that have another one, and that one: it keeps their labels while it has their samples.
@@ -68,7 +70,7 @@ pub(super) fn replay(db: &Db) -> Result<Replayed, OpenError> {
     if let Some(max_time) = crate::compact::in_order_max_time(&db.blocks.facts()).max(settled::read_time(files, dir)?) {
         db.head.set_min_valid_time(max_time);
     }
-    let mut replayed = match saved::find(files, dir, blocks_end(db)) {
+    let mut replayed = match saved::find(files, dir, db.head.min_valid_time()) {
         Some(table) => match attempt(db, Some(&table))? {
             Some(replayed) => replayed,
             None => {
@@ -88,12 +90,22 @@ pub(super) fn replay(db: &Db) -> Result<Replayed, OpenError> {
     Ok(replayed)
 }
 
-/// Samples before it are in blocks. Those of a block that cannot be read now, but is there, are not lost: it is looked at again before long.
-fn blocks_end(db: &Db) -> i64 {
+/// Looks once more at blocks that the disk did not give when the database was opened. Meanwhile the log stood in for them as far as it
+/// goes, also with what has been deleted of them since; where they can be read by now that goes, before anybody reads or commits.
+pub(super) fn look_again_at_blocks(db: &Db) -> Result<(), OpenError> {
+    let (files, dir) = (&*db.options.files, &db.options.dir);
+    let folders =
+        crate::block::folders(files, dir).map_err(|error| OpenError::Io { action: "read directory", path: dir.clone(), error })?;
     let open = db.block_metas();
-    let folders = crate::block::folders(&*db.options.files, &db.options.dir).unwrap_or_default();
-    let unread = folders.iter().any(|(ulid, _)| open.iter().all(|meta| meta.ulid != *ulid));
-    if unread { i64::MAX } else { db.head.min_valid_time() }
+    if folders.iter().all(|(ulid, _)| open.iter().any(|meta| meta.ulid == *ulid)) {
+        return Ok(());
+    }
+    db.blocks.reload(&Retention::default(), 0).map_err(OpenError::Block)?;
+    let Some(max_time) = crate::compact::in_order_max_time(&db.blocks.facts()).filter(|time| *time > db.head.min_valid_time()) else {
+        return Ok(());
+    };
+    let truncated = db.head.truncate(max_time);
+    truncated.map(|_| ()).map_err(|error| OpenError::Io { action: "truncate", path: dir.join("chunks_head"), error })
 }
 
 /// Fills the empty head; none if a saved head was given that turned out not to fit.
@@ -124,16 +136,27 @@ fn attempt(db: &Db, table: Option<&Table>) -> Result<Option<Replayed>, OpenError
         Some(table) => &layout.segments[layout.segments.partition_point(|segment| segment.index < table.from)..],
         None => layout.after_checkpoint(),
     };
+    let mut gaps = layout.gaps.clone();
     if let Some(checkpoint) = layout.checkpoints.last().filter(|_| table.is_none()) {
-        log.extend(checkpoint::read(files, checkpoint)?);
+        let checkpoint = checkpoint::layout(files, checkpoint)?;
+        gaps.extend_from_slice(&checkpoint.gaps);
+        log.extend(checkpoint.into_paths());
     }
+    let incomplete = !gaps.is_empty();
     log.extend(unread.iter().map(|segment| segment.path.clone()));
     let late = segment::list(files, &dir.join("wbl"))?;
+    gaps.extend_from_slice(&late.gaps);
+    for Gap { folder, first, next } in &gaps {
+        tracing::error!(
+            component = "tsdb", folder = %folder.display(), first = first.0, next = next.0,
+            "segments of the log are missing: what they held is lost, what is before and behind them is read"
+        );
+    }
     if let [first, .., last] | [first @ last] = unread {
         db.progress.begin(first.index, last.index);
     }
 
-    let paths: Vec<PathBuf> = late.segments.iter().map(|segment| segment.path.clone()).collect();
+    let paths = late.into_paths();
     let all: Vec<PathBuf> = log.iter().chain(&paths).cloned().collect();
     std::thread::scope(|scope| {
         let mut state = State {
@@ -141,7 +164,7 @@ fn attempt(db: &Db, table: Option<&Table>) -> Result<Option<Replayed>, OpenError
             shards: Shards::start(scope, &db.head),
             refs: Refs::default(),
             chunks,
-            replayed: Replayed { restored: table.is_some(), ..Replayed::default() },
+            replayed: Replayed { restored: table.is_some(), gaps, ..Replayed::default() },
             unknown: HashMap::default(),
             nameless: false,
             min_valid: db.head.min_valid_time(),
@@ -154,7 +177,7 @@ fn attempt(db: &Db, table: Option<&Table>) -> Result<Option<Replayed>, OpenError
         state.replayed.damages = state.read(&feed, &log)?;
         db.head.replayed_series();
         if table.is_none() {
-            state.check_unknown(&layout)?;
+            state.check_unknown(&layout, incomplete)?;
         }
         state.late = true;
         state.replayed.late_damages = state.read(&feed, &paths)?;
@@ -180,6 +203,9 @@ pub(super) fn repair(files: &dyn Files, dir: &Path, replayed: &Replayed) -> Resu
             path: damage.path.clone(),
             error,
         })?;
+    }
+    for gap in &replayed.gaps {
+        wal_repair::fill(files, gap).map_err(|error| OpenError::Io { action: "fill up", path: gap.folder.clone(), error })?;
     }
     Ok(())
 }
@@ -277,12 +303,16 @@ impl State<'_, '_> {
     }
 
     /// Refuses a log whose beginning is missing, where that has cost samples their names.
-    fn check_unknown(&self, layout: &Layout) -> Result<(), OpenError> {
+    fn check_unknown(&self, layout: &Layout, incomplete: bool) -> Result<(), OpenError> {
         if self.unknown.is_empty() {
             return Ok(());
         }
         let samples = self.unknown.values().sum();
-        if let Some(first) = layout.segments.first().filter(|first| first.index.0 > 0 && layout.checkpoints.is_empty()) {
+        let headless = layout.checkpoints.is_empty() && layout.segments.first().is_some_and(|first| first.index.0 > 0);
+        // The first segment that is not known to follow all that was before it.
+        let behind = layout.gaps.first().filter(|_| !headless).map(|gap| gap.next);
+        let first = layout.after_checkpoint().iter().find(|segment| behind.is_none_or(|behind| segment.index == behind));
+        if let Some(first) = first.filter(|_| headless || incomplete) {
             return Err(OpenError::SeriesMissing { samples, series: self.unknown.len() as u64, first: first.path.clone() });
         }
         // Else the log is whole but for damage that has been reported; or a series was removed before its last samples were.

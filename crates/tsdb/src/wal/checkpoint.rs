@@ -7,7 +7,7 @@
 //! # Invariants
 //! - A folder named `checkpoint.N` is whole and durable: it was written and synced under another name.
 //! - Memory does not depend on the log's length, apart from the metadata of series that are kept.
-//! - A damaged segment makes no checkpoint: nobody could say which series it has cost.
+//! - A damaged segment makes no checkpoint: whoever wants one repairs it first, and has the checkpoint tell of the series that are known.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -108,16 +108,15 @@ pub enum CheckpointError {
 /// if that is one segment or less, which is not worth a checkpoint. To be asked before [`Wal::begin_segment`].
 pub fn due(layout: &segment::Layout) -> Option<SegmentIndex> {
     let segments = layout.after_checkpoint();
-    let (first, current) = (segments.first()?.index.0, segments.last()?.index.0);
-    let span = current.saturating_sub(1).checked_sub(first)?;
-    let last = first + u32::try_from(u64::from(span) * 2 / 3).ok()?;
-    (last > first).then_some(SegmentIndex(last))
+    let last = segments.len().checked_sub(2)? * 2 / 3;
+    segments.get(last).map(|segment| segment.index).filter(|_| last > 0)
 }
 
 /// Writes a checkpoint into `folder`, compressed and cut into segments as `options` say, and makes it durable. What it
 /// replaces is left for [`Wal::truncate_before`] and [`delete_before`].
 ///
-/// `keep` is asked for series, deletions and metadata, and must answer the same for a series all the time.
+/// `keep` is asked for series, deletions and metadata, and must answer the same for a series all the time. `tell` is called with
+/// 0, 1, … as long as it says that there is more, and adds records that are to come first.
 ///
 /// # Errors
 /// [`CheckpointError`]; what was written until then is removed.
@@ -127,6 +126,7 @@ pub fn write(
     options: &Options,
     request: &Request,
     keep: impl FnMut(SeriesRef) -> bool,
+    tell: impl FnMut(u32, &mut Records) -> bool,
 ) -> Result<Stats, CheckpointError> {
     let layout = segment::list(&**files, folder)?;
     let last = request.last;
@@ -140,7 +140,7 @@ pub fn write(
     remove_unfinished(&**files, folder)?;
     let done = folder.join(format!("{}{:08}", segment::CHECKPOINT_PREFIX, last.0));
     let unfinished = folder.join(format!("{}{:08}{UNFINISHED}", segment::CHECKPOINT_PREFIX, last.0));
-    let written = fill(files, &unfinished, options, &sources, request, keep).and_then(|stats| {
+    let written = fill(files, &unfinished, options, &sources, request, keep, tell).and_then(|stats| {
         files.rename(&unfinished, &done).map_err(failed("rename", &unfinished))?;
         files.sync_folder(folder).map_err(failed("sync", folder))?;
         Ok(stats)
@@ -165,8 +165,20 @@ pub fn list(files: &dyn Files, folder: &Path) -> Result<Vec<Checkpoint>, ListErr
 /// # Errors
 /// [`ListError`].
 pub fn read(files: &dyn Files, checkpoint: &Checkpoint) -> Result<Vec<PathBuf>, ListError> {
-    let layout = segment::list(files, &checkpoint.path)?;
-    Ok(layout.segments.into_iter().map(|segment| segment.path).collect())
+    layout(files, checkpoint).map(segment::Layout::into_paths)
+}
+
+/// Likewise with what is missing of it; one without any segment misses its first.
+///
+/// # Errors
+/// [`ListError`].
+pub fn layout(files: &dyn Files, checkpoint: &Checkpoint) -> Result<segment::Layout, ListError> {
+    let mut layout = segment::list(files, &checkpoint.path)?;
+    layout.gaps = segment::gaps(&checkpoint.path, &layout.segments, Some(SegmentIndex(0)));
+    if layout.segments.is_empty() {
+        layout.gaps.push(segment::Gap { folder: checkpoint.path.clone(), first: SegmentIndex(0), next: SegmentIndex(1) });
+    }
+    Ok(layout)
 }
 
 /// Deletes the checkpoints that stand for fewer segments than the one up to `last`; answers how many.
@@ -219,12 +231,20 @@ fn fill(
     sources: &[PathBuf],
     request: &Request,
     keep: impl FnMut(SeriesRef) -> bool,
+    mut tell: impl FnMut(u32, &mut Records) -> bool,
 ) -> Result<Stats, CheckpointError> {
     let options = Options { durability: Durability::Interval, ..*options };
     let to = Wal::create(files.clone(), folder, options).map_err(failed("create", folder))?;
     let min_time = request.min_time;
     let deleted_from = request.late_min_time.map_or(min_time, |late| late.min(min_time));
     let mut filter = Filter { keep, min_time, deleted_from, kept: Records::new(), metadata: Latest::default(), stats: Stats::default() };
+    let mut number = 0;
+    while tell(number, &mut filter.kept) {
+        number += 1;
+        if filter.kept.len() >= GROUP_BYTES {
+            flush(&to, &mut filter.kept, folder)?;
+        }
+    }
     let mut reader = SegmentReader::new();
     for path in sources {
         let segment = files.map(path).map_err(failed("open", path))?;

@@ -6,6 +6,10 @@ use std::path::Path;
 use world::Files;
 
 use super::read::Damage;
+use super::segment::{Gap, SegmentIndex};
+
+/// Missing segments that are replaced by empty ones: more are no segments that went lost, but a file with a strange name.
+const FILLED_MAX: u32 = 1024;
 
 /// Replaces a damaged segment by its whole records.
 ///
@@ -32,6 +36,24 @@ pub fn repair(files: &dyn Files, damage: &Damage, damaged_folder: &Path) -> io::
     write(files, &aside, &content[..good_len])?;
     files.rename(&aside, segment)?;
     files.sync_folder(folder)
+}
+
+/// Puts empty segments where some are missing, durably. A gap of more than a thousand stays: it is not worth as many files.
+/// Interrupted anywhere, doing it again is harmless.
+///
+/// # Errors
+/// The operating system's; some may be there.
+pub fn fill(files: &dyn Files, gap: &Gap) -> io::Result<()> {
+    if gap.next.0.saturating_sub(gap.first.0) > FILLED_MAX {
+        return Ok(());
+    }
+    for missing in gap.first.0..gap.next.0 {
+        match files.create_new(&SegmentIndex(missing).path(&gap.folder)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    files.sync_folder(&gap.folder)
 }
 
 /// Writes a file durably; what an interrupted attempt left is overwritten.

@@ -1,4 +1,4 @@
-//! Segments: the log's files, numbered without gaps.
+//! Segments: the log's files, numbered without gaps unless some were lost.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,10 +24,23 @@ impl SegmentIndex {
 /// What a log's folder holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// The segments in order, without gaps but among those that a checkpoint stands for.
+    /// The segments in order.
     pub segments: Vec<Segment>,
     /// The checkpoints in order: each stands for the segments up to the one it names.
     pub checkpoints: Vec<Checkpoint>,
+    /// Segments that are missing before others, of those that no checkpoint stands for.
+    pub gaps: Vec<Gap>,
+}
+
+/// Segments that are missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The folder that they are missing in.
+    pub folder: PathBuf,
+    /// The first of them.
+    pub first: SegmentIndex,
+    /// The segment behind them, which is there.
+    pub next: SegmentIndex,
 }
 
 /// A segment's file.
@@ -48,25 +61,14 @@ pub struct Checkpoint {
     pub path: PathBuf,
 }
 
-/// Why the segments cannot be told.
+/// Why the segments cannot be told: the folder could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum ListError {
-    /// A segment is missing between two others.
-    #[error("segments are not sequential: {path} is missing", path = missing.path(folder).display())]
-    Gap {
-        /// The log's folder.
-        folder: PathBuf,
-        /// The first missing segment.
-        missing: SegmentIndex,
-    },
-    /// The folder could not be read.
-    #[error("list segments of {folder}: {error}", folder = folder.display())]
-    Io {
-        /// The log's folder.
-        folder: PathBuf,
-        /// What the operating system said.
-        error: io::Error,
-    },
+#[error("list segments of {folder}: {error}", folder = folder.display())]
+pub struct ListError {
+    /// The log's folder.
+    pub folder: PathBuf,
+    /// What the operating system said.
+    pub error: io::Error,
 }
 
 /// Lists a log's folder. Files of other names are not ours and left alone; a missing folder is an empty log.
@@ -77,7 +79,7 @@ pub fn list(files: &dyn Files, folder: &Path) -> Result<Layout, ListError> {
     let paths = match files.list(folder) {
         Ok(paths) => paths,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Layout::default()),
-        Err(error) => return Err(ListError::Io { folder: folder.to_owned(), error }),
+        Err(error) => return Err(ListError { folder: folder.to_owned(), error }),
     };
     let mut layout = Layout::default();
     for path in paths {
@@ -91,14 +93,21 @@ pub fn list(files: &dyn Files, folder: &Path) -> Result<Layout, ListError> {
     layout.segments.sort_by_key(|segment| segment.index);
     layout.checkpoints.sort_by_key(|checkpoint| checkpoint.last);
     // Segments that a checkpoint stands for are deleted in any order when the power fails.
-    let mut expected = layout.checkpoints.last().map(|checkpoint| checkpoint.last.0.saturating_add(1));
-    for segment in layout.after_checkpoint() {
-        if let Some(missing) = expected.filter(|expected| *expected != segment.index.0) {
-            return Err(ListError::Gap { folder: folder.to_owned(), missing: SegmentIndex(missing) });
-        }
-        expected = segment.index.0.checked_add(1);
-    }
+    let expected = layout.checkpoints.last().map(|checkpoint| SegmentIndex(checkpoint.last.0.saturating_add(1)));
+    layout.gaps = gaps(folder, layout.after_checkpoint(), expected);
     Ok(layout)
+}
+
+/// Where numbers are missing, also before the first segment if that is to be a certain one.
+pub(super) fn gaps(folder: &Path, segments: &[Segment], mut expected: Option<SegmentIndex>) -> Vec<Gap> {
+    let mut gaps = Vec::new();
+    for segment in segments {
+        if let Some(first) = expected.filter(|expected| *expected < segment.index) {
+            gaps.push(Gap { folder: folder.to_owned(), first, next: segment.index });
+        }
+        expected = segment.index.0.checked_add(1).map(SegmentIndex);
+    }
+    gaps
 }
 
 impl Layout {
@@ -107,6 +116,11 @@ impl Layout {
         let last = self.checkpoints.last().map(|checkpoint| checkpoint.last);
         let first = self.segments.partition_point(|segment| last.is_some_and(|last| segment.index <= last));
         &self.segments[first..]
+    }
+
+    /// Where all segments are, in order.
+    pub fn into_paths(self) -> Vec<PathBuf> {
+        self.segments.into_iter().map(|segment| segment.path).collect()
     }
 
     /// Bytes of the segments from one on.
@@ -182,7 +196,7 @@ mod tests {
     use world::RealFiles;
 
     #[test]
-    fn lists_segments_in_order_and_names_a_gap() {
+    fn lists_segments_in_order_and_names_gaps() {
         let folder = tempfile::tempdir().unwrap();
         let touch = |name: &str| std::fs::write(folder.path().join(name), b"").unwrap();
         assert_eq!(list(&RealFiles, &folder.path().join("none")).unwrap(), Layout::default());
@@ -193,8 +207,13 @@ mod tests {
         assert_eq!(layout.segments.iter().map(|s| s.index.0).collect::<Vec<_>>(), [2, 3]);
         assert_eq!(layout.checkpoints.iter().map(|c| c.last.0).collect::<Vec<_>>(), [1]);
         assert_eq!(layout.next_index(), SegmentIndex(4));
-        touch("00000006");
-        let error = list(&RealFiles, folder.path()).unwrap_err();
-        assert!(matches!(error, ListError::Gap { missing: SegmentIndex(4), .. }), "{error}");
+        assert_eq!(layout.gaps, []);
+        for name in ["00000006", "00000009", "checkpoint.00000000"] {
+            touch(name);
+        }
+        let gap = |first, next| Gap { folder: folder.path().to_owned(), first: SegmentIndex(first), next: SegmentIndex(next) };
+        assert_eq!(list(&RealFiles, folder.path()).unwrap().gaps, [gap(4, 6), gap(7, 9)]);
+        touch("checkpoint.00000004");
+        assert_eq!(list(&RealFiles, folder.path()).unwrap().gaps, [gap(5, 6), gap(7, 9)], "a checkpoint needs no segments before it");
     }
 }

@@ -209,10 +209,7 @@ impl Wal {
     /// The operating system's, or `InvalidData` when segments are missing.
     pub fn create(files: Arc<dyn Files>, folder: &Path, options: Options) -> io::Result<Self> {
         files.create_folder(folder)?;
-        let layout = segment::list(&*files, folder).map_err(|error| match error {
-            segment::ListError::Io { error, .. } => error,
-            gap @ segment::ListError::Gap { .. } => io::Error::new(io::ErrorKind::InvalidData, gap),
-        })?;
+        let layout = segment::list(&*files, folder).map_err(|failed| failed.error)?;
         for segment in layout.after_checkpoint() {
             // Syncing what is clean costs nothing.
             files.len(&segment.path).and_then(|len| files.open_cut(&segment.path, len))?.sync()?;
@@ -362,10 +359,23 @@ impl Wal {
         request: &checkpoint::Request,
         keep: impl FnMut(SeriesRef) -> bool,
     ) -> Result<checkpoint::Stats, CheckpointError> {
+        self.checkpoint_telling(request, keep, |_, _| false)
+    }
+
+    /// Likewise, with records before all others: `tell` adds them, piece by piece, as long as it says that there is more.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]; the log stays as it was.
+    pub fn checkpoint_telling(
+        &self,
+        request: &checkpoint::Request,
+        keep: impl FnMut(SeriesRef) -> bool,
+        tell: impl FnMut(u32, &mut Records) -> bool,
+    ) -> Result<checkpoint::Stats, CheckpointError> {
         if request.last >= self.segment() {
             return Err(CheckpointError::Range { last: request.last });
         }
-        checkpoint::write(&self.files, &self.folder, &self.options, request, keep)
+        checkpoint::write(&self.files, &self.folder, &self.options, request, keep, tell)
     }
 
     /// Bytes of all segments and checkpoints in the log's folder.
