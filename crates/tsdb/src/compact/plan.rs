@@ -59,6 +59,12 @@ pub fn without_pending_uploads(blocks: &mut Vec<BlockFacts>, uploaded: &HashSet<
     blocks.truncate(pending.unwrap_or(blocks.len()));
 }
 
+/// Drops blocks of out-of-order samples that reach into the time whose samples in order the head still has. Merged with others they would seem to
+/// hold those as well, and the next start would pass them over in the log.
+pub fn without_those_ahead(blocks: &mut Vec<BlockFacts>, head_begins: i64) {
+    blocks.retain(|block| block.origin.is_whole() || block.max_time <= head_begins);
+}
+
 /// The names in the JSON file that `--storage.tsdb.delay-compact-file.path` points to: `{"uploaded": ["<ulid>", …]}`.
 ///
 /// # Errors

@@ -150,3 +150,15 @@ fn the_file_of_uploads() {
         assert!(names(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn late_samples_wait_for_those_in_order_of_their_time() {
+    let late = |min_time, max_time| BlockFacts { origin: Origin { out_of_order: true, ..Origin::default() }, ..block(min_time, max_time) };
+    let left = |head_begins| {
+        let mut blocks = vec![block(20, 40), late(20, 40), late(40, 60), block(40, 60)];
+        without_those_ahead(&mut blocks, head_begins);
+        blocks.iter().map(|block| (block.max_time, block.origin.out_of_order)).collect::<Vec<_>>()
+    };
+    assert_eq!(left(40), [(40, false), (40, true), (60, false)]);
+    assert_eq!(left(60), [(40, false), (40, true), (60, true), (60, false)]);
+}

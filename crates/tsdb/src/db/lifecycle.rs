@@ -130,8 +130,12 @@ impl Db {
             // Rows that were checked before the boundary moved are applied before the block is written.
             self.head.wait_for_commits();
             let written = self.write_head_block(&self.options.dir, min_time, max_time)?;
-            self.publish(written.map(|meta| meta.ulid).as_slice())?;
+            self.publish(written.as_ref().map(|meta| meta.ulid).as_slice())?;
             self.truncate_head(maintenance, max_time)?;
+            if written.is_none() {
+                // All of it was deleted, and there is no block to say how far blocks reach. The next start would take it for samples of the head.
+                self.before_block_goes()?;
+            }
             maintenance.head_compacted_at = Some(self.options.clock.now_ms());
             compacted_to = Some(max_time);
         }
@@ -334,6 +338,7 @@ impl Db {
             }
             let open = self.blocks.open();
             let mut candidates: Vec<_> = open.iter().map(facts).collect();
+            plan::without_those_ahead(&mut candidates, self.head.min_valid_time());
             if let Some(path) = &self.options.delay_compact_file {
                 plan::without_pending_uploads(&mut candidates, &uploaded(&*self.options.files, path));
             }

@@ -189,8 +189,11 @@ fn write(db: &Db, maintenance: &Maintenance, from: SegmentIndex) -> io::Result<(
         if !whole || db.head.has_unlogged() || db.head.unlogged_count() != refused {
             return Ok(false);
         }
-        // What was exported may be in no durable log yet.
-        db.logs().map_or(Ok(false), |logs| logs.wal.sync().map(|()| true))
+        // What was exported may be in no durable log yet. Of late samples the segments that need not be read any more have a copy, too: a power
+        // cut that took only the other one would hide them until the whole log is read again.
+        let Some(logs) = db.logs() else { return Ok(false) };
+        logs.wbl.as_ref().map_or(Ok(()), |wbl| wbl.sync())?;
+        logs.wal.sync().map(|()| true)
     });
     match written {
         Ok(true) => {
