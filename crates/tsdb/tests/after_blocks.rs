@@ -102,3 +102,18 @@ fn late_samples_do_not_vanish_for_one_start_only() {
     again.remove(Path::new("/data/pyrope/head")).unwrap();
     assert_eq!(minutes(&open(&again, 600)), with_saved);
 }
+
+#[test]
+fn years_without_samples_make_no_work() {
+    const YEAR: i64 = 365 * 24 * 60;
+    let disk = Disk::new();
+    let db = open(&disk, 0);
+    for minute in [0, 1000 * YEAR, 1000 * YEAR + 1, 2000 * YEAR] {
+        commit(&db, minute);
+    }
+    let before = disk.operations();
+    db.maintain().unwrap();
+    assert!(disk.operations() - before < 1000, "{} operations", disk.operations() - before);
+    assert_eq!(db.stats().blocks, 2);
+    assert_eq!(minutes(&db).into_iter().collect::<Vec<_>>(), [0, 1000 * YEAR, 1000 * YEAR + 1, 2000 * YEAR]);
+}

@@ -153,22 +153,24 @@ fn contains(all: &[u32], some: &[u32]) -> bool {
 
 #[test]
 fn any_single_error_costs_only_what_was_refused() {
-    let count = {
-        let disk = Disk::new();
-        run_workload(&disk, Durability::Interval);
-        disk.operations()
-    };
     for durability in [Durability::Interval, Durability::EachWrite] {
+        let count = {
+            let disk = Disk::new();
+            run_workload(&disk, durability);
+            disk.operations()
+        };
         for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
             for at in 0..count {
                 let disk = Disk::new();
                 disk.set_fault(Some(Fault::Once(at, kind)));
-                let (acknowledged, _) = run_workload(&disk, durability);
+                let (acknowledged, synced) = run_workload(&disk, durability);
                 disk.set_fault(None);
                 let (numbers, damages) = read_all(&disk, folder());
                 assert!(damages.is_empty(), "operation {at}: {damages:?}");
                 assert_eq!(numbers, acknowledged, "operation {at}: what was refused is not there, all else is");
                 assert!(acknowledged.is_empty() || acknowledged.len() >= 29, "operation {at}: {} acknowledged", acknowledged.len());
+                let (numbers, _) = read_all(&disk.after_power_cut(Tear::Lost), folder());
+                assert!(contains(&numbers, &synced), "operation {at}, then a power cut: {synced:?} in {numbers:?}");
             }
         }
     }

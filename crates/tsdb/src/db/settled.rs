@@ -56,7 +56,12 @@ impl Db {
 impl Db {
     /// To be called before a block goes of which nothing is left.
     pub(super) fn before_block_goes(&self) -> Result<(), DbError> {
-        let note = encode_time(self.head.min_valid_time());
+        let begins = self.head.min_valid_time();
+        if begins == i64::MIN {
+            // Nothing in order is in blocks.
+            return Ok(());
+        }
+        let note = encode_time(begins);
         let written = write(&*self.options.files, &self.options.dir, SETTLED, &note);
         written.map_err(|error| DbError::Io { action: "write settled", error })
     }
@@ -135,7 +140,7 @@ fn encode_time(time: i64) -> Vec<u8> {
 }
 
 fn decode_time(bytes: &[u8]) -> Option<i64> {
-    checked(bytes, MAGIC_SETTLED).map(i64::from_be_bytes)
+    checked(bytes, MAGIC_SETTLED).map(i64::from_be_bytes).filter(|time| *time > i64::MIN)
 }
 
 fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {

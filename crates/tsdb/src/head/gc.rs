@@ -65,18 +65,27 @@ impl Head {
     /// # Errors
     /// When a file of chunks cannot be deleted; all else is done, and the next truncation tries again.
     pub fn truncate(&self, time: i64) -> io::Result<Collected> {
+        // What a commit appends that begins from now on is not older; the others are waited for.
+        let appendable_from = self.appendable_from();
         self.times.min_valid.fetch_max(time, Ordering::AcqRel);
         if self.time_range().is_none_or(|(min, _)| min >= time) {
             return Ok(self.collect_garbage());
         }
+        self.wait_for_commits();
         self.times.max.fetch_max(time, Ordering::AcqRel);
-        self.times.min.store(time, Ordering::Release);
         self.counters.truncations.fetch_add(1, Ordering::Relaxed);
-        let mut dropped = 0;
+        let (mut dropped, mut oldest) = (0, None);
         for number in 0.. {
             let Some(mut slab) = self.slabs.lock_number(number) else { break };
-            dropped += slab.all_mut(number).map(|(_, series)| series.truncate_before(time)).sum::<usize>();
+            for (_, series) in slab.all_mut(number) {
+                dropped += series.truncate_before(time);
+                oldest = oldest.into_iter().chain(series.oldest_time()).min();
+            }
         }
+        // The next block begins with the range that the next samples lie in: there may be years without any.
+        let width = self.options.chunk_range_ms;
+        let begins = oldest.map(|oldest| appendable_from.map_or(oldest, |from| oldest.min(from)).div_euclid(width).saturating_mul(width));
+        self.times.min.store(begins.map_or(time, |begins| begins.max(time)), Ordering::Release);
         self.counters.chunks_removed.fetch_add(dropped as u64, Ordering::Relaxed);
         let collected = self.collect_garbage();
         self.delete_files()?;

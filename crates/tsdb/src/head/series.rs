@@ -278,11 +278,15 @@ impl MemSeries {
         self.mapped().len() + self.full().len() + usize::from(self.open().is_some())
     }
 
+    /// Time of its oldest sample in order.
+    pub fn oldest_time(&self) -> Option<i64> {
+        let first = self.mapped().first().map(|chunk| chunk.min_time());
+        first.or_else(|| self.full().first().map(|chunk| chunk.min_time)).or_else(|| self.open().map(|open| open.min_time))
+    }
+
     /// Times of its first and last sample, in order or not.
     pub fn time_range(&self) -> Option<(i64, i64)> {
-        let first = self.mapped().first().map(|chunk| chunk.min_time());
-        let first = first.or_else(|| self.full().first().map(|chunk| chunk.min_time)).or_else(|| self.open().map(|open| open.min_time));
-        let in_order = first.zip(self.newest_time());
+        let in_order = self.oldest_time().zip(self.newest_time());
         in_order.into_iter().chain(self.ooo().and_then(OooSeries::time_range)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 

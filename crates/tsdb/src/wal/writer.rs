@@ -303,8 +303,15 @@ impl Wal {
         }
         let synced = unsynced.iter().try_for_each(|file| file.sync()).and_then(|()| self.files.sync_folder(&self.folder));
         if let Err(error) = synced {
-            // The kernel may have dropped the pages it could not write, so trying again could only seem to succeed.
-            self.lock().sync_failures += 1;
+            // The kernel may have dropped the pages it could not write, so trying again may only seem to succeed: it does not count as success
+            // before something has been written elsewhere. It is done all the same, for the files that were not to blame.
+            let mut state = self.lock();
+            state.sync_failures += 1;
+            for file in unsynced {
+                if !state.unsynced.iter().any(|known| Arc::ptr_eq(known, &file)) {
+                    state.unsynced.push(file);
+                }
+            }
             return Err(error);
         }
         group.outcome.get().map_or(Ok(()), |outcome| outcome.as_ref().copied().map_err(Failure::error))
@@ -511,12 +518,14 @@ impl Writer {
 
     fn begin_next(&mut self, wal: &Wal) -> io::Result<()> {
         let next = SegmentIndex(self.index.0.checked_add(1).ok_or(io::ErrorKind::Other)?);
-        self.output = open_new(&*wal.files, &wal.folder, next)?;
-        self.index = next;
-        self.good_len = 0;
+        let output = open_new(&*wal.files, &wal.folder, next)?;
         if wal.options.durability == Durability::EachWrite {
+            // Nothing goes there before its name is durable: no later write would see to that.
             wal.files.sync_folder(&wal.folder)?;
         }
+        self.output = output;
+        self.index = next;
+        self.good_len = 0;
         Ok(())
     }
 

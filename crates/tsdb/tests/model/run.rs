@@ -98,6 +98,8 @@ pub struct Run {
     durability: Durability,
     disk: Disk,
     fault: Option<Fault>,
+    /// A fault had its effect since the database was opened: a sync may have failed, which closing says unless something was written since.
+    struck: bool,
     db: Option<Arc<Db>>,
     store: Store,
     handles: HashMap<Labels, SeriesHandle>,
@@ -122,6 +124,7 @@ impl Run {
             durability,
             disk: Disk::new(),
             fault: None,
+            struck: false,
             db: None,
             store: Store::new(HOUR),
             handles: HashMap::new(),
@@ -339,8 +342,12 @@ impl Run {
                 self.tell("room again");
                 self.disk.set_space(None);
                 self.set_fault(None);
+                self.struck = true;
             }
-            Some(Fault::Once(at, _)) if self.disk.operations() > at => self.set_fault(None),
+            Some(Fault::Once(at, _)) if self.disk.operations() > at => {
+                self.set_fault(None);
+                self.struck = true;
+            }
             _ => {}
         }
     }
@@ -391,6 +398,7 @@ impl Run {
             }
         }
         self.handles.clear();
+        self.struck = false;
         if matches!(self.fault, Some(Fault::Once(at, _)) if self.disk.operations() > at) {
             self.set_fault(None);
             // A block that could not be read while it was opened is looked at again before long; until then readers miss it.
@@ -408,7 +416,7 @@ impl Run {
                 self.store.killed();
                 self.store.sync();
             }
-            Err(_) if self.fault.is_some() => {
+            Err(_) if self.fault.is_some() || self.struck => {
                 // What a process wrote and did not sync, the system writes before long.
                 self.disk = self.disk.after_power_cut(Tear::Kept);
                 self.set_fault(None);
