@@ -100,9 +100,8 @@ fn in_config(record: &Record, found: &mut Vec<Unsupported>) {
         }
         let protobuf = global.strings("scrape_protocols").any(|name| name == "PrometheusProto");
         note(global, "scrape_protocols", "global.scrape_protocols with PrometheusProto", protobuf, None, found);
-        for file in ["query_log_file", "scrape_failure_log_file"] {
-            note(global, file, &format!("global.{file}"), !global.str(file).is_empty(), None, found);
-        }
+        let file = "scrape_failure_log_file";
+        note(global, file, &format!("global.{file}"), !global.str(file).is_empty(), None, found);
     }
     in_jobs(record, None, found);
 }

@@ -25,6 +25,16 @@ pub enum ValueType {
 }
 
 impl ValueType {
+    /// As the API names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::String => "string",
+            Self::Vector => "vector",
+            Self::Matrix => "matrix",
+        }
+    }
+
     /// Prometheus's word for it in error messages and, apart from `instant vector` and
     /// `range vector`, in results.
     pub fn documented(self) -> &'static str {

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use web::queries::{ActiveQueries, QueryLog};
 use web::{App, AppOptions, BuildInfo, Lifecycle, Limits, ReloadRequest};
 
 use world::{Clock, SystemClock};
@@ -26,6 +27,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// How long a thread waits for blocking work before it ends: the allocator keeps some pages for each thread, and starting one is cheap.
 const IDLE_THREADS: Duration = Duration::from_secs(2);
+
+/// Queries that are noted while they run; each takes a thousand bytes of a file.
+const QUERIES_NOTED_MAX: usize = 10_000;
 
 /// Why the server does not start; each has been logged in one line.
 enum Refusal {
@@ -93,11 +97,13 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
     let (reload, mut reloads) = mpsc::channel::<ReloadRequest>(1);
     let (quit, mut quits) = mpsc::channel(1);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let active_queries = active_queries(flags);
     let query_memory = Arc::new(MemoryPool::new(flags.share("query.max-memory", memory::available())));
     let app = Arc::new(App::new(AppOptions {
         queryable: db.clone(),
         db: db.clone(),
         engine: engine(flags, &checked.config, query_memory),
+        active_queries,
         parser,
         scrape: scrape.clone(),
         receiver: flags.bool("web.enable-remote-write-receiver").then(|| remote::Receiver::new(db.clone(), receiver_options)),
@@ -215,6 +221,8 @@ async fn apply(app: &App, scrape: &scrape::Manager, db: &tsdb::Db, flags: &Flags
     let settings = store::settings(flags, &config.storage)?;
     db.apply(settings).map_err(|e| e.to_string())?;
     scrape.apply(config).await.map_err(|e| e.to_string())?;
+    // Opened anew each time, so that a log that was moved away is let go.
+    app.set_query_log(config.global.query_log_file.as_deref().map(QueryLog::open).transpose()?);
     app.set_engine(engine(flags, config, app.query_memory()));
     app.config_loaded(&config.to_yaml());
     for warning in config.warnings() {
@@ -247,6 +255,24 @@ async fn reload_now(
         }
     }
     outcome
+}
+
+/// Notes which queries are under way, and says which were when the last run ended.
+fn active_queries(flags: &Flags) -> Option<Arc<ActiveQueries>> {
+    let path = Path::new(flags.text("storage.tsdb.path")).join("queries.active");
+    let concurrency = usize::try_from(flags.int("query.max-concurrency")).unwrap_or(usize::MAX).min(QUERIES_NOTED_MAX);
+    match ActiveQueries::open(&path, concurrency) {
+        Ok((queries, unfinished)) => {
+            if let Some(queries) = unfinished {
+                tracing::info!(queries, "These queries didn't finish in prometheus' last run:");
+            }
+            Some(Arc::new(queries))
+        }
+        Err(error) => {
+            tracing::error!(file = %path.display(), err = %error, "Error opening query log file");
+            None
+        }
+    }
 }
 
 fn engine(flags: &Flags, config: &Config, memory: Arc<MemoryPool>) -> Engine {

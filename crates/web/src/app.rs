@@ -2,6 +2,7 @@
 
 use crate::api::admin::Admin;
 use crate::metrics::HttpCounters;
+use crate::queries::{ActiveQueries, QueryLog};
 use promql::engine::{Engine, MemoryPool};
 use promql::parser::ParserOptions;
 use std::collections::BTreeMap;
@@ -69,6 +70,8 @@ pub struct AppOptions {
     pub query_concurrency: usize,
     /// Write requests decoded and committed at one time; others wait.
     pub write_concurrency: usize,
+    /// Notes which queries are under way.
+    pub active_queries: Option<Arc<ActiveQueries>>,
     /// The first address listened on.
     pub listen_address: String,
 }
@@ -81,6 +84,7 @@ pub struct App {
     pub(crate) http: HttpCounters,
     pub(crate) started_ms: i64,
     engine: RwLock<Arc<Engine>>,
+    query_log: RwLock<Option<Arc<QueryLog>>>,
     config: RwLock<ConfigState>,
     ready: AtomicBool,
 }
@@ -103,6 +107,7 @@ impl App {
             http: HttpCounters::default(),
             started_ms: options.clock.now_ms(),
             engine: RwLock::new(Arc::new(engine)),
+            query_log: RwLock::default(),
             config: RwLock::default(),
             ready: AtomicBool::new(false),
             options,
@@ -122,6 +127,15 @@ impl App {
     /// Queries from here on are evaluated by this engine.
     pub fn set_engine(&self, engine: Engine) {
         *self.engine.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(engine);
+    }
+
+    /// Queries that end from here on are logged there, or nowhere.
+    pub fn set_query_log(&self, log: Option<QueryLog>) {
+        *self.query_log.write().unwrap_or_else(PoisonError::into_inner) = log.map(Arc::new);
+    }
+
+    pub(crate) fn query_log(&self) -> Option<Arc<QueryLog>> {
+        self.query_log.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What all queries together may hold, whichever engine evaluates them.

@@ -1,6 +1,6 @@
 //! The API's JSON, written straight into a buffer: never a tree in memory.
 //!
-//! Texts are escaped as Go's `encoding/json` does with HTML escaping (what the API has always sent),
+//! Texts are escaped as Prometheus's JSON library does with HTML escaping (what the API has always sent),
 //! numbers in results are strings, timestamps are seconds with three decimals or none.
 
 use model::{FloatHistogram, Labels, Timestamp, number};
@@ -17,8 +17,6 @@ pub fn text(out: &mut Vec<u8>, text: &str) {
             b'\n' => Some(b"\\n"),
             b'\r' => Some(b"\\r"),
             b'\t' => Some(b"\\t"),
-            0x08 => Some(b"\\b"),
-            0x0c => Some(b"\\f"),
             b'<' => Some(b"\\u003c"),
             b'>' => Some(b"\\u003e"),
             b'&' => Some(b"\\u0026"),

@@ -13,6 +13,7 @@ mod listen;
 mod metrics;
 mod page;
 pub mod params;
+pub mod queries;
 mod respond;
 mod routes;
 

@@ -1,14 +1,22 @@
 //! Listeners and connections: bounded in number and time, ended in order.
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+/// The other end of a request's connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
 
 /// Bounds on connections.
 #[derive(Clone, Copy, Debug)]
@@ -38,9 +46,9 @@ async fn accept(listener: TcpListener, router: Router, limits: Limits, slots: Ar
             slot = slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
             () = stop.cancelled() => break,
         };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(err = %error, "accepting a connection failed");
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -52,6 +60,10 @@ async fn accept(listener: TcpListener, router: Router, limits: Limits, slots: Ar
         // Answers go out in one piece: waiting for more would only add latency.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer.ip()));
+            service.call(request)
+        });
         let stop = stop.clone();
         connections.spawn(async move {
             let mut http = hyper::server::conn::http1::Builder::new();

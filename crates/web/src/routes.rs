@@ -16,6 +16,8 @@ pub fn router(app: Arc<App>) -> Router {
     let api = Router::new()
         .route("/query", get(api::query::instant).post(api::query::instant))
         .route("/query_range", get(api::query::range).post(api::query::range))
+        .route("/format_query", get(api::ast::format_query).post(api::ast::format_query))
+        .route("/parse_query", get(api::ast::parse_query).post(api::ast::parse_query))
         .route("/labels", get(api::names::labels).post(api::names::labels))
         .route("/label/{name}/values", get(api::names::values))
         .route("/series", get(api::names::series).post(api::names::series))

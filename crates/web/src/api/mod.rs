@@ -1,6 +1,7 @@
 //! The handlers of `/api/v1`.
 
 pub mod admin;
+pub mod ast;
 pub mod exemplars;
 pub mod explain;
 pub mod names;

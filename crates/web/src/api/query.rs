@@ -4,6 +4,7 @@ use super::{CancelOnDrop, TRUNCATED, blocking, explain};
 use crate::app::App;
 use crate::json;
 use crate::params::{Form, Nanos, ParamError, parse_duration};
+use crate::queries::{Entry, Origin};
 use crate::respond::{self, ApiError};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -32,18 +33,19 @@ const PIECE_BYTES: usize = 64 << 10;
 const PIECES_MAX: usize = 4;
 
 /// GET and POST `/api/v1/query`.
-pub async fn instant(State(app): State<Arc<App>>, form: Form) -> Result<Response, ApiError> {
+pub async fn instant(State(app): State<Arc<App>>, origin: Origin, form: Form) -> Result<Response, ApiError> {
     let limit = form.limit()?;
     let now = Timestamp(app.options.clock.now_ms());
     let time = form.time_or("time", now)?;
     let (control, _cancel) = control(&form)?;
     let expr = parse(&app, &form)?;
-    let (result, timing) = evaluate(&app, control, move |engine, store, control| engine.instant(store, &expr, time, control)).await?;
+    let asked = Asked { control, origin, range: (time.0, time.0, 0) };
+    let (result, timing) = evaluate(&app, asked, move |engine, store, control| engine.instant(store, &expr, time, control)).await?;
     Ok(answer(result, limit, &form, timing))
 }
 
 /// GET and POST `/api/v1/query_range`.
-pub async fn range(State(app): State<Arc<App>>, form: Form) -> Result<Response, ApiError> {
+pub async fn range(State(app): State<Arc<App>>, origin: Origin, form: Form) -> Result<Response, ApiError> {
     let limit = form.limit()?;
     let (start, end) = (form.time("start")?, form.time("end")?);
     if end < start {
@@ -69,8 +71,9 @@ pub async fn range(State(app): State<Arc<App>>, form: Form) -> Result<Response, 
     }
     // A step below a millisecond is one: time has no finer grain here.
     let step = Millis(Nanos(step_ns).to_millis().0.max(1));
+    let asked = Asked { control, origin, range: (start.0, end.0, step.0) };
     let (result, timing) =
-        evaluate(&app, control, move |engine, store, control| engine.range(store, &expr, start, end, step, control)).await?;
+        evaluate(&app, asked, move |engine, store, control| engine.range(store, &expr, start, end, step, control)).await?;
     Ok(answer(result, limit, &form, timing))
 }
 
@@ -78,7 +81,7 @@ fn invalid(name: &'static str, message: &str) -> ApiError {
     ParamError { name, message: message.into() }.into()
 }
 
-fn parse(app: &App, form: &Form) -> Result<Expr, ApiError> {
+pub(super) fn parse(app: &App, form: &Form) -> Result<Expr, ApiError> {
     parser::parse(form.value("query"), &app.options.parser).map_err(|e| invalid("query", &e.to_string()))
 }
 
@@ -102,24 +105,46 @@ fn control(form: &Form) -> Result<(Control, CancelOnDrop), ApiError> {
     Ok((control, waiting))
 }
 
+/// A query that is to be evaluated, and what is told of it.
+struct Asked {
+    control: Control,
+    origin: Origin,
+    /// As in [`Entry`].
+    range: (i64, i64, i64),
+}
+
 async fn evaluate(
     app: &Arc<App>,
-    control: Control,
+    asked: Asked,
     work: impl FnOnce(&Engine, &dyn Queryable, &Control) -> Result<QueryResult, QueryError> + Send + 'static,
 ) -> Result<(QueryResult, Timing), ApiError> {
     let begun = Instant::now();
     let _slot = app.query_slots.clone().acquire_owned().await.expect("the semaphore is never closed");
     let waited = begun.elapsed();
-    let (engine, store) = (app.engine(), app.options.queryable.clone());
-    let result = blocking(move || work(&engine, store.as_ref(), &control).map_err(ApiError::from)).await?;
-    Ok((result, Timing { waited, took: begun.elapsed() }))
+    let app = app.clone();
+    blocking(move || {
+        let Asked { control, origin, range } = asked;
+        let query = control.text.as_deref().unwrap_or_default();
+        let _active = app.options.active_queries.as_ref().and_then(|active| active.begin(query, app.options.clock.now_ms() / 1000));
+        let result = work(&app.engine(), app.options.queryable.as_ref(), &control);
+        let timing = Timing { waited, took: begun.elapsed() };
+        if let Some(log) = app.query_log() {
+            let stats = result.as_ref().map_or_else(|_| QueryStats::default(), |result| result.stats);
+            let error = result.as_ref().err().map(ToString::to_string);
+            log.write(&Entry { query, range, error, stats, timing, origin: &origin }, app.options.clock.now_ms());
+        }
+        Ok((result?, timing))
+    })
+    .await
 }
 
 /// How long a query took, and how much of that it waited for its turn.
-#[derive(Clone, Copy)]
-struct Timing {
-    waited: Duration,
-    took: Duration,
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timing {
+    /// For its turn.
+    pub waited: Duration,
+    /// In all.
+    pub took: Duration,
 }
 
 fn answer(mut result: QueryResult, limit: usize, form: &Form, timing: Timing) -> Response {
@@ -210,8 +235,9 @@ impl Out {
 fn write_answer(out: &mut Out, result: &QueryResult, stats: Option<(QueryStats, Timing)>) -> Result<(), BrokenOff> {
     respond::begin(&mut out.buffer);
     write_value(out, &result.value)?;
-    if let Some((stats, took)) = stats {
-        write_stats(&mut out.buffer, stats, took);
+    if let Some((stats, timing)) = stats {
+        out.buffer.extend_from_slice(br#","stats":"#);
+        write_stats_object(&mut out.buffer, stats, timing);
     }
     if let Some(explanation) = &result.explanation {
         out.buffer.extend_from_slice(br#","explain":"#);
@@ -289,12 +315,13 @@ fn write_value(out: &mut Out, value: &Value) -> Result<(), BrokenOff> {
     Ok(())
 }
 
-fn write_stats(out: &mut Vec<u8>, stats: QueryStats, timing: Timing) {
+/// `{"timings":{…},"samples":{…}}`
+pub(crate) fn write_stats_object(out: &mut Vec<u8>, stats: QueryStats, timing: Timing) {
     let Timing { waited, took } = timing;
     let [waited, preparation, inner, sorting] = [waited, stats.preparation, stats.evaluation, stats.sorting].map(|t| t.as_secs_f64());
     let (evaluation, whole) = (preparation + inner + sorting, took.as_secs_f64());
     let text = format!(
-        r#","stats":{{"timings":{{"evalTotalTime":{evaluation},"resultSortTime":{sorting},"queryPreparationTime":{preparation},"innerEvalTime":{inner},"execQueueTime":{waited},"execTotalTime":{whole}}},"samples":{{"totalQueryableSamples":{},"samplesRead":{},"peakSamples":{}}}}}"#,
+        r#"{{"timings":{{"evalTotalTime":{evaluation},"resultSortTime":{sorting},"queryPreparationTime":{preparation},"innerEvalTime":{inner},"execQueueTime":{waited},"execTotalTime":{whole}}},"samples":{{"totalQueryableSamples":{},"samplesRead":{},"peakSamples":{}}}}}"#,
         stats.total_queryable_samples, stats.samples_read, stats.peak_samples
     );
     out.extend_from_slice(text.as_bytes());
