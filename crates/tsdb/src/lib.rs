@@ -72,6 +72,7 @@ mod prefetch;
 
 pub mod compact;
 pub mod merge;
+pub mod neighbours;
 pub mod tombstones;
 
 pub mod db;

@@ -36,7 +36,7 @@ use shards::{Item, Shards};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use storage::{Interval, SeriesRef, Slot};
+use storage::{Interval, SeriesHandle, SeriesRef, Slot};
 use world::{Files, Map};
 
 /// What a replay found.
@@ -165,6 +165,7 @@ fn attempt(db: &Db, table: Option<&Table>) -> Result<Option<Replayed>, OpenError
             refs: Refs::default(),
             chunks,
             replayed: Replayed { restored: table.is_some(), gaps, ..Replayed::default() },
+            named: Vec::new(),
             unknown: HashMap::default(),
             nameless: false,
             min_valid: db.head.min_valid_time(),
@@ -217,6 +218,8 @@ struct State<'s, 'd> {
     /// Chunks in files whose series has not been seen yet.
     chunks: Chunks,
     replayed: Replayed,
+    /// Series of a record, to be filled again.
+    named: Vec<(SeriesRef, SeriesHandle)>,
     /// Samples by refs that no record names.
     unknown: HashMap<SeriesRef, u64, FixedState>,
     /// Something was said of a ref that no record names.
@@ -246,8 +249,9 @@ impl State<'_, '_> {
     }
 
     fn restore_series(&mut self, series: SavedSeries<'_>) {
-        self.series(series.series_ref, &series.labels);
-        let Some(slot) = self.refs.get(series.series_ref) else { return };
+        let Some(handle) = self.db.head.restore_series(series.series_ref, series.labels) else { return };
+        self.name(series.series_ref, handle);
+        let slot = handle.slot;
         for alias in series.aliases {
             self.refs.set(alias, slot);
             self.replayed.known_aliases.push((alias, series.series_ref));
@@ -322,7 +326,7 @@ impl State<'_, '_> {
 
     fn record(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         match record::kind(bytes)? {
-            Kind::Series => record::decode_series(bytes, |series_ref, pairs| self.series(series_ref, &labels(pairs))),
+            Kind::Series => self.series(bytes),
             Kind::Samples => record::decode_samples(bytes, |series_ref, time, value| self.float(series_ref, 0, time, value)),
             Kind::SamplesV2 => {
                 record::decode_samples_v2(bytes, |series_ref, start, time, value| self.float(series_ref, start, time, value))
@@ -363,8 +367,16 @@ impl State<'_, '_> {
         }
     }
 
-    fn series(&mut self, series_ref: SeriesRef, labels: &Labels) {
-        let Some(handle) = self.db.head.replay_series(labels, series_ref) else { return };
+    fn series(&mut self, record: &[u8]) -> Result<(), Malformed> {
+        let mut named = std::mem::take(&mut self.named);
+        let decoded = self.db.head.replay_series(record, &mut named);
+        named.drain(..).for_each(|(series_ref, handle)| self.name(series_ref, handle));
+        self.named = named;
+        decoded
+    }
+
+    /// Notes whose name a ref is.
+    fn name(&mut self, series_ref: SeriesRef, handle: SeriesHandle) {
         if handle.series_ref != series_ref {
             self.replayed.aliases.push((series_ref, handle.series_ref));
         }

@@ -14,10 +14,12 @@
 use super::{Db, lifecycle::Maintenance};
 use crate::chunk::Encoding;
 use crate::head::export::Exported;
+use crate::neighbours::{LabelRow, Neighbours};
 use crate::wal::SegmentIndex;
 use model::{Exemplar, Labels, Metadata, MetricType, Timestamp};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::str::Utf8Error;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use storage::{Interval, SeriesRef};
@@ -31,6 +33,8 @@ const FACTS: usize = 7;
 const PIECE: usize = 1 << 20;
 /// Label pairs of a series that may be said to be those of the series before.
 const SHARED_MAX: usize = 64;
+/// Distinct label pairs of neighbours after which they are forgotten.
+const PAIRS_MAX: usize = 1 << 14;
 
 /// What is saved of one series.
 #[derive(Debug)]
@@ -40,7 +44,7 @@ pub struct SavedSeries<'b> {
     /// Other names of it in logs and chunk files.
     pub aliases: Vec<SeriesRef>,
     /// Its labels.
-    pub labels: Labels,
+    pub labels: LabelRow<'b>,
     /// Encoding and bytes of chunks that no file has, oldest first.
     pub chunks: Vec<(Encoding, &'b [u8])>,
     /// What is deleted of it.
@@ -430,11 +434,16 @@ impl<'b> Reader<'b> {
             let (series_ref, segment) = (SeriesRef(self.number()?), u32::try_from(self.number()?).ok()?);
             visit(Saved::Removed(series_ref, segment, self.word()? as i64));
         }
-        let mut pairs: Vec<(&'b str, &'b str)> = Vec::new();
+        let (mut neighbours, mut packed) = (Neighbours::default(), Vec::new());
+        let mut begins = true;
         loop {
             match self.number()? {
                 0 => break,
-                series_ref => visit(Saved::Series(self.series(SeriesRef(series_ref), &mut pairs)?)),
+                series_ref => visit(Saved::Series(self.series(SeriesRef(series_ref), &mut neighbours, &mut packed, begins)?)),
+            }
+            begins = neighbours.count() > PAIRS_MAX;
+            if begins {
+                neighbours.begin_anew();
             }
         }
         loop {
@@ -445,28 +454,35 @@ impl<'b> Reader<'b> {
         }
     }
 
-    fn series(&mut self, series_ref: SeriesRef, pairs: &mut Vec<(&'b str, &'b str)>) -> Option<SavedSeries<'b>> {
+    fn series<'s>(
+        &mut self,
+        series_ref: SeriesRef,
+        neighbours: &'s mut Neighbours<'b>,
+        packed: &'s mut Vec<u8>,
+        begins: bool,
+    ) -> Option<SavedSeries<'s>> {
         let mut aliases = Vec::new();
         for _ in 0..self.number()? {
             aliases.push(SeriesRef(self.number()?));
         }
         let (count, mask) = (usize::try_from(self.number()?).ok()?, self.number()?);
-        pairs.truncate(count);
+        neighbours.begin();
         for at in 0..count {
             if at < SHARED_MAX && mask >> at & 1 == 1 {
-                pairs.get(at)?;
+                neighbours.before()?;
+                neighbours.same();
                 continue;
             }
-            let pair = (self.text()?, self.text()?);
-            match pairs.get_mut(at) {
-                Some(place) => *place = pair,
-                None => pairs.push(pair),
-            }
+            let pair = self.0;
+            let (name, value) = (self.data()?, self.data()?);
+            let texts = || Ok::<_, Utf8Error>((str::from_utf8(name)?, str::from_utf8(value)?));
+            neighbours.other(&pair[..pair.len() - self.0.len()], texts).ok()?;
         }
-        if !pairs.is_sorted_by(|a, b| a.0 < b.0) || pairs.iter().any(|(_, value)| value.is_empty()) {
+        if !neighbours.end() {
             return None;
         }
-        let labels = Labels::from_sorted(pairs.iter().copied());
+        packed.clear();
+        neighbours.packed().for_each(|pair| packed.extend_from_slice(pair));
         let mut chunks = Vec::new();
         loop {
             match self.byte()? {
@@ -489,6 +505,7 @@ impl<'b> Reader<'b> {
                 Some(Metadata { kind, unit: self.text()?.to_owned(), help: self.text()?.to_owned() })
             }
         };
+        let labels = neighbours.row(packed, begins);
         Some(SavedSeries { series_ref, aliases, labels, chunks, deleted, settled_until, metadata })
     }
 

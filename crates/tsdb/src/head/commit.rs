@@ -266,9 +266,9 @@ impl Head {
         let mut handles = Vec::with_capacity(fresh.len());
         for (labels, series_ref) in fresh {
             let slot = index.insert(labels, series_ref);
-            self.slabs.place(slot, series_ref);
             handles.push(SeriesHandle { slot, series_ref });
         }
+        self.slabs.place(handles.iter().copied());
         for at in missing {
             let handle = index.find(&labels[at as usize]);
             self.keep_alive(&[handle]);

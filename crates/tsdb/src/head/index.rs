@@ -12,14 +12,15 @@
 //! # Invariants
 //! - A slot is free, or has a series, or is in limbo.
 //! - A slot with a series stands in the postings of each of its label pairs, and in no others, but for what waits in
-//!   `unlisted`; one in limbo in none.
+//!   `bulk`; one in limbo in none.
 //! - The list of pairs of a slot with a series or in limbo is in order of name, and its last one is marked.
 
 use super::paged::{Arena, Paged};
 use super::pairs::{PAIRS_MAX, PairId, Pairs};
 use super::rank::Ranks;
 use super::symbols::{SymbolId, Symbols};
-use super::table::Table;
+use super::table::{Table, spread};
+use bulk::Bulk;
 use foldhash::fast::FixedState;
 use model::Labels;
 use roaring::RoaringBitmap;
@@ -41,9 +42,9 @@ const NO_PAIR: u32 = PAIRS_MAX - 1;
 struct Row {
     /// Where its list of pairs lies: page and start in one.
     place: u32,
-    ref_low: u32,
-    /// The ref's next 8 bits, then 24 bits of the labels' hash.
-    ref_high_and_hash: u32,
+    /// Of its labels. With fewer bits many a look-up would meet another series with the same ones.
+    hash: u32,
+    series_ref: SeriesRef,
 }
 
 /// Series that were removed, whose slots some reader may still hold.
@@ -106,15 +107,7 @@ pub struct Index {
     pub(super) ranks: Ranks,
     /// The list of the series that is being added.
     scratch: Vec<u32>,
-    /// Slots that are not in the postings of a pair yet, by the place of the pair in the series' lists.
-    unlisted: Vec<Run>,
-}
-
-/// Slots that follow each other and have a pair.
-#[derive(Debug)]
-struct Run {
-    pair: PairId,
-    slots: std::ops::Range<u32>,
+    bulk: Bulk,
 }
 
 impl Default for Index {
@@ -129,7 +122,7 @@ impl Default for Index {
             free: RoaringBitmap::new(),
             ranks: Ranks::default(),
             scratch: Vec::new(),
-            unlisted: Vec::new(),
+            bulk: Bulk::default(),
         }
     }
 }
@@ -137,7 +130,7 @@ impl Default for Index {
 impl Index {
     /// How many series.
     pub fn series_count(&self) -> usize {
-        self.alive.len() as usize
+        self.alive.len() as usize + self.bulk.alive.len()
     }
 
     /// All slots with a series.
@@ -176,71 +169,27 @@ impl Index {
 
     /// The series with these labels.
     pub fn find(&self, labels: &Labels) -> Option<SeriesHandle> {
-        self.find_hashed(self.hash(labels), labels)
+        self.find_hashed(self.hash(labels.as_bytes()), labels)
     }
 
     fn find_hashed(&self, hash: u32, labels: &Labels) -> Option<SeriesHandle> {
-        let slot = self.by_labels.find(spread(hash), |slot| self.rows[slot as usize].hash() == hash && self.has_labels(slot, labels))?;
+        let slot = self.by_labels.find(spread(hash), |slot| self.rows[slot as usize].hash == hash && self.has_labels(slot, labels))?;
         Some(self.handle(slot))
     }
 
     /// The handle of a slot that has a series or is in limbo.
     pub fn handle(&self, slot: u32) -> SeriesHandle {
-        SeriesHandle { slot: Slot(slot), series_ref: self.rows[slot as usize].series_ref() }
+        SeriesHandle { slot: Slot(slot), series_ref: self.rows[slot as usize].series_ref }
     }
 
-    /// Adds a series, whose labels must be new here. It gets the lowest free slot. Refs are below 2^40, in every log of
-    /// Prometheus's too: of a higher one the upper bits are not kept, and [`Self::handle`] gives another.
+    /// Adds a series, whose labels must be new here. It gets the lowest free slot.
     pub fn insert(&mut self, labels: &Labels, series_ref: SeriesRef) -> Slot {
         let mut list = std::mem::take(&mut self.scratch);
         list.extend(labels.iter().map(|(name, value)| self.pairs.acquire(name, value).0));
         let slot = self.next_slot();
         list.iter().for_each(|pair| self.pairs.list(PairId(*pair), slot));
-        self.fill(slot, list, series_ref, self.hash(labels));
+        self.fill(slot, list, series_ref, self.hash(labels.as_bytes()));
         Slot(slot)
-    }
-
-    /// Finds the series with these labels, or adds it as [`Self::insert`] does: then the answer is an error with its slot. For
-    /// very many series at once that come in the order of their targets: look-ups by pair see the new ones only after [`Self::list_all`],
-    /// which must come before anything is removed.
-    ///
-    /// # Errors
-    /// The new series' slot.
-    pub fn find_or_insert_unlisted(&mut self, labels: &Labels, series_ref: SeriesRef) -> Result<SeriesHandle, Slot> {
-        let hash = self.hash(labels);
-        if let Some(known) = self.find_hashed(hash, labels) {
-            return Ok(known);
-        }
-        let slot = self.next_slot();
-        let mut list = std::mem::take(&mut self.scratch);
-        for (at, (name, value)) in labels.iter().enumerate() {
-            // Neighbours have most pairs in common, and at the same places.
-            let pair = match self.unlisted.get_mut(at) {
-                Some(run) if self.pairs.texts(run.pair) == (name, value) => {
-                    self.pairs.acquire_again(run.pair);
-                    run.pair
-                }
-                _ => self.pairs.acquire(name, value),
-            };
-            match self.unlisted.get_mut(at) {
-                Some(run) if run.pair == pair && run.slots.end == slot => run.slots.end = slot + 1,
-                Some(run) => {
-                    let before = std::mem::replace(run, Run { pair, slots: slot..slot + 1 });
-                    self.pairs.list_run(before.pair, before.slots);
-                }
-                None => self.unlisted.push(Run { pair, slots: slot..slot + 1 }),
-            }
-            list.push(pair.0);
-        }
-        self.fill(slot, list, series_ref, hash);
-        Err(Slot(slot))
-    }
-
-    /// Makes all series ones that are found by their pairs.
-    pub fn list_all(&mut self) {
-        for Run { pair, slots } in std::mem::take(&mut self.unlisted) {
-            self.pairs.list_run(pair, slots);
-        }
     }
 
     /// A slot for a series to be filled in.
@@ -251,7 +200,7 @@ impl Index {
                 slot
             }
             None => {
-                self.rows.push(Row { place: Row::NOWHERE, ref_low: 0, ref_high_and_hash: 0 });
+                self.rows.push(Row { place: Row::NOWHERE, hash: 0, series_ref: SeriesRef(0) });
                 u32::try_from(self.rows.len() - 1).expect("the head refuses series long before 2^32")
             }
         }
@@ -263,9 +212,9 @@ impl Index {
             Some(last) => *last |= LAST,
             None => list.push(NO_PAIR | LAST),
         }
-        self.rows[slot as usize] = Row::new(place(self.lists.store(&list)), series_ref, hash);
+        self.rows[slot as usize] = Row { place: place(self.lists.store(&list)), hash, series_ref };
         let rows = &self.rows;
-        self.by_labels.insert(spread(hash), slot, |slot| spread(rows[slot as usize].hash()));
+        self.by_labels.insert(spread(hash), slot, |slot| spread(rows[slot as usize].hash));
         if self.alive.try_push(slot).is_err() {
             self.alive.insert(slot);
         }
@@ -283,7 +232,7 @@ impl Index {
                 continue;
             }
             let rows = &self.rows;
-            let rehash = |slot: u32| spread(rows[slot as usize].hash());
+            let rehash = |slot: u32| spread(rows[slot as usize].hash);
             self.by_labels.remove(rehash(slot), slot, rehash);
             listed.extend(self.pair_ids(slot).map(|pair| (pair, slot)));
             limbo.slots.push(slot);
@@ -356,8 +305,9 @@ impl Index {
         &rest[..=last]
     }
 
-    fn hash(&self, labels: &Labels) -> u32 {
-        self.hasher.hash_one(labels.as_bytes()) as u32 & HASH_MASK
+    /// Of packed labels.
+    fn hash(&self, labels: &[u8]) -> u32 {
+        self.hasher.hash_one(labels) as u32
     }
 
     fn has_labels(&self, slot: u32, labels: &Labels) -> bool {
@@ -365,26 +315,9 @@ impl Index {
     }
 }
 
-const HASH_BITS: u32 = 24;
-const HASH_MASK: u32 = (1 << HASH_BITS) - 1;
-
 impl Row {
     /// The place of a free slot.
     const NOWHERE: u32 = u32::MAX;
-
-    fn new(place: u32, series_ref: SeriesRef, hash: u32) -> Self {
-        let ref_high = (series_ref.0 >> 32) as u32;
-        Self { place, ref_low: series_ref.0 as u32, ref_high_and_hash: ref_high << HASH_BITS | hash }
-    }
-
-    #[inline]
-    fn hash(self) -> u32 {
-        self.ref_high_and_hash & HASH_MASK
-    }
-
-    fn series_ref(self) -> SeriesRef {
-        SeriesRef(u64::from(self.ref_high_and_hash >> HASH_BITS) << 32 | u64::from(self.ref_low))
-    }
 }
 
 fn pairs_of(list: &[u32]) -> impl Iterator<Item = PairId> + '_ {
@@ -395,10 +328,6 @@ fn place((page, start): (u32, u32)) -> u32 {
     page.checked_mul(PAGE_PAIRS).and_then(|first| first.checked_add(start)).expect("the lists of 2^32 pairs do not fit in memory")
 }
 
-/// The table wants 64 bits: a product brings those of the hash into all of them.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
+mod bulk;
 #[cfg(test)]
 mod tests;

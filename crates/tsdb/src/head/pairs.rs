@@ -5,12 +5,12 @@
 //!
 //! # Invariants
 //! - Equal pairs have equal ids. An id stays as long as it is in use, and is given to another pair after that.
-//! - A pair is in its dictionary if and only if its postings are not empty.
+//! - A pair is in its dictionary if and only if its postings are not empty, but for those in `new`.
 
 use super::paged::Paged;
 use super::postings::Postings;
 use super::symbols::{SymbolId, Symbols};
-use super::table::Table;
+use super::table::{Table, spread};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::cmp::Ordering;
@@ -18,6 +18,8 @@ use std::hash::{BuildHasher, Hasher};
 
 /// Values of a page of a dictionary.
 const DICTIONARY_PAGE: usize = 512;
+/// So many new values are merged with a dictionary that has not as many times more.
+const MERGED_SHARE: usize = 8;
 
 /// A label pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +31,7 @@ struct Entry {
     name: SymbolId,
     value: SymbolId,
     uses: u32,
+    hash: u32,
 }
 
 /// The pairs and their ids.
@@ -43,6 +46,8 @@ pub(super) struct Pairs {
     hasher: FixedState,
     /// Pairs with postings.
     listed: usize,
+    /// Pairs with postings that are in no dictionary yet, and not counted.
+    new: Vec<PairId>,
 }
 
 /// Values of one label name, as pairs, in order of text.
@@ -57,12 +62,18 @@ pub(super) struct Values {
 impl Pairs {
     /// The id of a pair, which now is part of one more series; that series has yet to be listed.
     pub(super) fn acquire(&mut self, name: &str, value: &str) -> PairId {
+        let (id, _) = self.find_or_add(name, value);
+        self.entries[id.0 as usize].uses += 1;
+        id
+    }
+
+    /// The id of a pair, and whether it was given now; it is to become part of a series.
+    pub(super) fn find_or_add(&mut self, name: &str, value: &str) -> (PairId, bool) {
         let hash = hash(&self.hasher, name, value);
         if let Some(id) = self.find_hashed(hash, name, value) {
-            self.entries[id.0 as usize].uses += 1;
-            return id;
+            return (id, false);
         }
-        let entry = Entry { name: self.symbols.acquire(name), value: self.symbols.acquire(value), uses: 1 };
+        let entry = Entry { name: self.symbols.acquire(name), value: self.symbols.acquire(value), uses: 0, hash };
         let id = if let Some(id) = self.free.pop() {
             self.entries[id as usize] = entry;
             id
@@ -71,14 +82,9 @@ impl Pairs {
             self.postings.push(Postings::default());
             u32::try_from(self.entries.len() - 1).ok().filter(|id| *id < PAIRS_MAX).expect("pairs take so much memory that 2^31 do not fit")
         };
-        let (symbols, entries, hasher) = (&self.symbols, &self.entries, &self.hasher);
-        self.ids.insert(hash, id, |id| hash_entry(hasher, symbols, entries[id as usize]));
-        PairId(id)
-    }
-
-    /// A pair in use is part of one more series.
-    pub(super) fn acquire_again(&mut self, id: PairId) {
-        self.entries[id.0 as usize].uses += 1;
+        let entries = &self.entries;
+        self.ids.insert(spread(hash), id, |id| spread(entries[id as usize].hash));
+        (PairId(id), true)
     }
 
     /// The pair is part of one series less; without any it goes.
@@ -89,9 +95,8 @@ impl Pairs {
             return;
         }
         let entry = *entry;
-        let (symbols, entries, hasher) = (&self.symbols, &self.entries, &self.hasher);
-        let rehash = |id: u32| hash_entry(hasher, symbols, entries[id as usize]);
-        self.ids.remove(rehash(id.0), id.0, rehash);
+        let entries = &self.entries;
+        self.ids.remove(spread(entry.hash), id.0, |id| spread(entries[id as usize].hash));
         self.symbols.release(entry.name);
         self.symbols.release(entry.value);
         self.free.push(id.0);
@@ -99,23 +104,44 @@ impl Pairs {
 
     /// Lists a slot among those of a pair.
     pub(super) fn list(&mut self, id: PairId, slot: u32) {
-        self.list_run(id, slot..slot + 1);
-    }
-
-    /// Lists slots that follow each other among those of a pair.
-    pub(super) fn list_run(&mut self, id: PairId, slots: std::ops::Range<u32>) {
-        let name = self.entries[id.0 as usize].name;
+        let Entry { name, .. } = self.entries[id.0 as usize];
         let postings = &mut self.postings[id.0 as usize];
         let first = postings.is_empty();
-        let inserted = postings.insert_run(slots);
-        if inserted == 0 {
+        if !postings.insert(slot) {
             return;
         }
         let values = self.dictionaries.entry(name).or_default();
-        values.series += inserted;
+        values.series += 1;
         if first {
             values.insert(id, |a, b| compare_values(&self.symbols, &self.entries, a, b));
             self.listed += 1;
+        }
+    }
+
+    /// The pair is part of the series in these slots, which follow each other, and they are listed among its own. [`Self::list_new`] must
+    /// follow.
+    pub(super) fn acquire_run(&mut self, id: PairId, slots: std::ops::Range<u32>) {
+        let entry = &mut self.entries[id.0 as usize];
+        entry.uses += slots.len() as u32;
+        let postings = &mut self.postings[id.0 as usize];
+        if postings.is_empty() {
+            self.new.push(id);
+        }
+        let inserted = postings.insert_run(slots);
+        self.dictionaries.entry(entry.name).or_default().series += inserted;
+    }
+
+    /// Puts pairs that got their first slots by [`Self::acquire_run`] into the dictionaries.
+    pub(super) fn list_new(&mut self) {
+        let mut new = std::mem::take(&mut self.new);
+        self.listed += new.len();
+        new.sort_unstable_by_key(|id| self.entries[id.0 as usize].name);
+        let Self { symbols, entries, dictionaries, .. } = self;
+        let name = |id: &PairId| entries[id.0 as usize].name;
+        for of_name in new.chunk_by(|a, b| name(a) == name(b)) {
+            let sorted = sorted_by_value(symbols, entries, of_name);
+            let values = dictionaries.entry(name(&of_name[0])).or_default();
+            values.insert_sorted(&sorted, |a, b| compare_values(symbols, entries, a, b));
         }
     }
 
@@ -217,8 +243,9 @@ impl Pairs {
         (pairs, self.postings.bytes() + self.postings.iter().map(Postings::bytes).sum::<usize>())
     }
 
-    fn find_hashed(&self, hash: u64, name: &str, value: &str) -> Option<PairId> {
-        self.ids.find(hash, |id| texts(&self.symbols, self.entries[id as usize]) == (name, value)).map(PairId)
+    fn find_hashed(&self, hash: u32, name: &str, value: &str) -> Option<PairId> {
+        let is = |entry: Entry| entry.hash == hash && texts(&self.symbols, entry) == (name, value);
+        self.ids.find(spread(hash), |id| is(self.entries[id as usize])).map(PairId)
     }
 }
 
@@ -232,23 +259,36 @@ fn texts(symbols: &Symbols, entry: Entry) -> (&str, &str) {
     (symbols.text(entry.name), symbols.text(entry.value))
 }
 
-fn hash(hasher: &FixedState, name: &str, value: &str) -> u64 {
+fn hash(hasher: &FixedState, name: &str, value: &str) -> u32 {
     let mut hasher = hasher.build_hasher();
     hasher.write(name.as_bytes());
     // No byte of UTF-8: where the name ends is part of what is hashed.
     hasher.write_u8(0xff);
     hasher.write(value.as_bytes());
-    hasher.finish()
-}
-
-fn hash_entry(hasher: &FixedState, symbols: &Symbols, entry: Entry) -> u64 {
-    let (name, value) = texts(symbols, entry);
-    hash(hasher, name, value)
+    hasher.finish() as u32
 }
 
 fn compare_values(symbols: &Symbols, entries: &Paged<Entry>, a: PairId, b: PairId) -> Ordering {
     let text = |id: PairId| symbols.text(entries[id.0 as usize].value);
     text(a).cmp(text(b))
+}
+
+/// Pairs of one name in order of their values: by the eight bytes behind what all of them begin with, as far as these differ.
+fn sorted_by_value(symbols: &Symbols, entries: &Paged<Entry>, pairs: &[PairId]) -> Vec<PairId> {
+    let value = |id: &PairId| symbols.text(entries[id.0 as usize].value).as_bytes();
+    let same = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let first = pairs.first().map_or(&[][..], value);
+    let mut keyed: Vec<(u64, &[u8], PairId)> = pairs.iter().map(|id| (0, value(id), *id)).collect();
+    let common = keyed.iter().fold(first.len(), |common, (_, value, _)| same(&first[..common], value));
+    for (key, value, _) in &mut keyed {
+        let mut bytes = [0; 8];
+        let rest = &value[common..];
+        let len = rest.len().min(bytes.len());
+        bytes[..len].copy_from_slice(&rest[..len]);
+        *key = u64::from_be_bytes(bytes);
+    }
+    keyed.sort_unstable();
+    keyed.into_iter().map(|(_, _, id)| id).collect()
 }
 
 impl Values {
@@ -273,6 +313,29 @@ impl Values {
         let skipped = self.pages.get(first).map_or(0, |page| page.partition_point(|id| pairs.value_text(*id) < prefix));
         let from_first = self.pages[first..].iter().flatten().copied().skip(skipped);
         from_first.take_while(move |id| pairs.value_text(*id).starts_with(prefix))
+    }
+
+    /// Inserts pairs that are in order and new.
+    fn insert_sorted(&mut self, new: &[PairId], compare: impl Fn(PairId, PairId) -> Ordering) {
+        if new.len() * MERGED_SHARE < self.len {
+            return new.iter().for_each(|id| self.insert(*id, &compare));
+        }
+        let old: Vec<PairId> = self.iter().collect();
+        let (mut old, mut new) = (old.into_iter().peekable(), new.iter().copied().peekable());
+        *self = Self { pages: Vec::new(), len: 0, series: self.series };
+        loop {
+            let is_old = match (old.peek(), new.peek()) {
+                (Some(old), Some(new)) => compare(*old, *new).is_lt(),
+                (old, _) => old.is_some(),
+            };
+            let Some(id) = (if is_old { old.next() } else { new.next() }) else { break };
+            match self.pages.last_mut() {
+                Some(page) if page.len() < DICTIONARY_PAGE => page.push(id),
+                _ => self.pages.push(vec![id]),
+            }
+            self.len += 1;
+        }
+        self.pages.iter_mut().for_each(Vec::shrink_to_fit);
     }
 
     fn insert(&mut self, id: PairId, compare: impl Fn(PairId, PairId) -> Ordering) {

@@ -11,7 +11,8 @@ use super::sequence::Sequence;
 use super::series::{FullChunk, Grown};
 use super::slab::{Appended, Commit, SLOTS_MAX};
 use crate::chunk::{Sample, Value, samples};
-use model::Labels;
+use crate::neighbours::LabelRow;
+use crate::wal::record::{Malformed, decode_series_rows};
 use std::sync::atomic::Ordering;
 use storage::{Interval, SeriesHandle, SeriesRef, Slot};
 
@@ -19,6 +20,9 @@ use storage::{Interval, SeriesHandle, SeriesRef, Slot};
 fn is_ref(series_ref: SeriesRef) -> bool {
     (1..1 << 40).contains(&series_ref.0)
 }
+
+/// A series takes at least so many bytes of a record: a ref, and how many labels it has.
+const SERIES_LEN_MIN: usize = 9;
 
 /// One thread's part of a replay. It keeps the lock of the slab that it touched last until the next slab, or its end.
 pub struct Replayer<'h> {
@@ -40,25 +44,54 @@ impl Head {
         Replayer { head: self, slab: LockedSlab::default(), commit, min_valid, times: nothing, late_times: nothing, chunks: 0 }
     }
 
-    /// Adds a series of the log, or finds the one that has its labels already; none when there are too many, or the ref is none
-    /// that a series can have. [`Self::replayed_series`] must follow before anybody selects.
-    pub fn replay_series(&self, labels: &Labels, series_ref: SeriesRef) -> Option<SeriesHandle> {
-        if !is_ref(series_ref) {
-            return None;
-        }
-        self.reserve_ref(series_ref);
+    /// Adds the series of a record of the log, or finds those that have their labels already, and appends their refs in the log and what
+    /// they are here to `named`. None of those that are too many, or whose ref is none that a series can have. [`Self::replayed_series`]
+    /// must follow before anybody selects.
+    ///
+    /// # Errors
+    /// [`Malformed`], after the series before the fault were added.
+    pub fn replay_series(&self, record: &[u8], named: &mut Vec<(SeriesRef, SeriesHandle)>) -> Result<(), Malformed> {
+        self.add_series(record.len() / SERIES_LEN_MIN, named, |add| decode_series_rows(record, add))
+    }
+
+    /// Likewise one of the saved head.
+    pub fn restore_series(&self, series_ref: SeriesRef, row: LabelRow<'_>) -> Option<SeriesHandle> {
+        let mut named = Vec::with_capacity(1);
+        self.add_series(1, &mut named, |add| add(series_ref, row));
+        named.first().map(|(_, handle)| *handle)
+    }
+
+    /// Adds the series, at most `count`, that `give` gives.
+    fn add_series<T>(
+        &self,
+        count: usize,
+        named: &mut Vec<(SeriesRef, SeriesHandle)>,
+        give: impl FnOnce(&mut dyn FnMut(SeriesRef, LabelRow<'_>)) -> T,
+    ) -> T {
         let mut index = self.write_index();
-        if u64::from(index.slot_end()) >= SLOTS_MAX {
-            return index.find(labels);
-        }
-        let slot = match index.find_or_insert_unlisted(labels, series_ref) {
-            Ok(known) => return Some(known),
-            Err(slot) => slot,
-        };
+        let has_room = u64::from(index.slot_end()) + count as u64 <= SLOTS_MAX;
+        let mut last = SeriesRef(0);
+        let given = give(&mut |series_ref, row| {
+            if is_ref(series_ref) && has_room {
+                last = last.max(series_ref);
+                index.prepare(&row, series_ref);
+            } else {
+                let known = index.find_row(&row).filter(|_| is_ref(series_ref));
+                named.extend(known.map(|known| (series_ref, known)));
+            }
+        });
+        self.reserve_ref(last);
+        let mut new = Vec::new();
+        index.find_or_insert_unlisted(|series_ref, handle, is_new| {
+            named.push((series_ref, handle));
+            if is_new {
+                new.push(handle);
+            }
+        });
         drop(index);
-        self.slabs.place(slot, series_ref);
-        self.counters.series_created.fetch_add(1, Ordering::Relaxed);
-        Some(SeriesHandle { slot, series_ref })
+        self.counters.series_created.fetch_add(new.len() as u64, Ordering::Relaxed);
+        self.slabs.place(new);
+        given
     }
 
     /// Makes the series of [`Self::replay_series`] ones that selects find.

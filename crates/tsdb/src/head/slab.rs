@@ -13,7 +13,7 @@ use super::series::{Cutting, Grown, MemSeries};
 use crate::chunk::{Sample, Value};
 use crate::prefetch::prefetch;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use storage::{SeriesRef, Slot};
+use storage::{SeriesHandle, SeriesRef, Slot};
 
 /// Slots of a slab.
 pub const SLAB_SLOTS: u32 = 1024;
@@ -87,20 +87,25 @@ impl Slabs {
         Some(self.0.get(number)?.get()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts a new series into a slot that is vacant, or the next one.
-    pub fn place(&self, slot: Slot, series_ref: SeriesRef) {
-        // At its full size at once: a slab fills up, and growing would copy it ten times.
-        let empty = || Box::new(Mutex::new(Slab { series: Vec::with_capacity(SLAB_SLOTS as usize), ..Slab::default() }));
-        let slab = self.0[slab_number(slot)].get_or_init(empty);
-        let mut slab = slab.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = index_in_slab(slot);
-        if let Some(place) = slab.series.get_mut(index) {
-            assert!(place.series_ref().0 == 0, "a slot is given to one series at a time");
-            *place = MemSeries::new(series_ref);
-        } else {
-            assert_eq!(slab.series.len(), index, "new slots are given out in order");
-            slab.series.push(MemSeries::new(series_ref));
+    /// Puts new series into slots that are vacant, or the next ones.
+    pub fn place(&self, all: impl IntoIterator<Item = SeriesHandle>) {
+        let mut locked: Option<(usize, MutexGuard<'_, Slab>)> = None;
+        for SeriesHandle { slot, series_ref } in all {
+            let number = slab_number(slot);
+            if locked.as_ref().is_none_or(|(locked, _)| *locked != number) {
+                // The one before is given back first.
+                drop(locked.take());
+                locked = Some((number, self.get_or_make(number).lock().unwrap_or_else(PoisonError::into_inner)));
+            }
+            if let Some((_, slab)) = &mut locked {
+                slab.place(slot, series_ref);
+            }
         }
+    }
+
+    fn get_or_make(&self, number: usize) -> &Mutex<Slab> {
+        // At its full size at once: a slab fills up, and growing would copy it ten times.
+        self.0[number].get_or_init(|| Box::new(Mutex::new(Slab { series: Vec::with_capacity(SLAB_SLOTS as usize), ..Slab::default() })))
     }
 }
 
@@ -140,6 +145,17 @@ impl Slab {
 
     fn neighbour(&self, near: Slot, slot: Slot) -> Option<&MemSeries> {
         if slab_number(near) == slab_number(slot) { self.series.get(index_in_slab(slot)) } else { None }
+    }
+
+    fn place(&mut self, slot: Slot, series_ref: SeriesRef) {
+        let index = index_in_slab(slot);
+        if let Some(place) = self.series.get_mut(index) {
+            assert!(place.series_ref().0 == 0, "a slot is given to one series at a time");
+            *place = MemSeries::new(series_ref);
+        } else {
+            assert_eq!(self.series.len(), index, "new slots are given out in order");
+            self.series.push(MemSeries::new(series_ref));
+        }
     }
 
     /// The series in a slot of this slab, to be changed.

@@ -7,7 +7,7 @@
 //! - Equal strings have equal ids. An id stays as long as it is in use, and is given to another string after that.
 
 use super::paged::{Arena, Paged};
-use super::table::Table;
+use super::table::{Table, spread};
 use foldhash::fast::FixedState;
 use std::hash::BuildHasher;
 
@@ -27,6 +27,7 @@ struct Entry {
     start: u32,
     len: u32,
     uses: u32,
+    hash: u32,
 }
 
 /// The strings and their ids.
@@ -56,19 +57,19 @@ impl Symbols {
     /// The id of a string, if it is interned.
     #[inline]
     pub fn find(&self, wanted: &str) -> Option<SymbolId> {
-        self.find_hashed(self.hasher.hash_one(wanted), wanted)
+        self.find_hashed(self.hash(wanted), wanted)
     }
 
     /// The id of a string, interned now if it was not, and used once more.
     pub fn acquire(&mut self, wanted: &str) -> SymbolId {
-        let hash = self.hasher.hash_one(wanted);
+        let hash = self.hash(wanted);
         if let Some(id) = self.find_hashed(hash, wanted) {
             self.entries[id.0 as usize].uses += 1;
             return id;
         }
         let (page, start) = self.texts.store(wanted);
         let len = u32::try_from(wanted.len()).expect("a label is shorter than 4 GiB");
-        let entry = Entry { page, start, len, uses: 1 };
+        let entry = Entry { page, start, len, uses: 1, hash };
         let id = if let Some(id) = self.free.pop() {
             self.entries[id as usize] = entry;
             id
@@ -76,8 +77,8 @@ impl Symbols {
             self.entries.push(entry);
             u32::try_from(self.entries.len() - 1).expect("strings of a head that fits in memory count below 2^32")
         };
-        let (texts, entries, hasher) = (&self.texts, &self.entries, &self.hasher);
-        self.ids.insert(hash, id, |id| hasher.hash_one(text(texts, entries[id as usize])));
+        let entries = &self.entries;
+        self.ids.insert(spread(hash), id, |id| spread(entries[id as usize].hash));
         SymbolId(id)
     }
 
@@ -89,9 +90,8 @@ impl Symbols {
             return;
         }
         let entry = *entry;
-        let (texts, entries, hasher) = (&self.texts, &self.entries, &self.hasher);
-        let hash = |id: u32| hasher.hash_one(text(texts, entries[id as usize]));
-        self.ids.remove(hash(id.0), id.0, hash);
+        let entries = &self.entries;
+        self.ids.remove(spread(entry.hash), id.0, |id| spread(entries[id as usize].hash));
         self.texts.release(entry.page, entry.len as usize);
         self.free.push(id.0);
     }
@@ -124,8 +124,13 @@ impl Symbols {
         self.texts.capacity() + self.entries.bytes() + self.free.capacity() * size_of::<u32>() + self.ids.bytes()
     }
 
-    fn find_hashed(&self, hash: u64, wanted: &str) -> Option<SymbolId> {
-        self.ids.find(hash, |id| self.text(SymbolId(id)) == wanted).map(SymbolId)
+    fn find_hashed(&self, hash: u32, wanted: &str) -> Option<SymbolId> {
+        let is = |id: u32| self.entries[id as usize].hash == hash && self.text(SymbolId(id)) == wanted;
+        self.ids.find(spread(hash), is).map(SymbolId)
+    }
+
+    fn hash(&self, text: &str) -> u32 {
+        self.hasher.hash_one(text) as u32
     }
 }
 

@@ -65,3 +65,8 @@ impl Table {
         usize::from(self.shard_of[(hash >> 40) as usize % STEPS])
     }
 }
+
+/// The table wants 64 bits: a product brings those of a hash of 32 into all of them.
+pub(super) fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}

@@ -2,6 +2,7 @@
 use super::*;
 use crate::chunk::{self, Sample, Value};
 use crate::compact::source::{SeriesSource, SourceSeries};
+use crate::neighbours::LabelRow;
 use model::{FloatHistogram, Histogram, Labels, Matcher, Timestamp};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,7 +84,7 @@ fn full_chunks_move_to_files_and_are_read_there() {
     let mut found = Vec::new();
     mapped.load(|chunk| found.push(chunk)).unwrap();
     let again = Head::new(HeadOptions::default(), Some(Arc::new(mapped)));
-    let handle = again.replay_series(&labels(1), SeriesRef(1)).unwrap();
+    let handle = LabelRow::visit(&labels(1), |row| again.restore_series(SeriesRef(1), row)).unwrap();
     again.replayed_series();
     let mut replayer = again.replayer();
     for found in found.iter().filter(|found| found.series_ref == SeriesRef(1)) {
@@ -491,7 +492,7 @@ fn replayed_samples_out_of_order_and_markers() {
     mapped.load(|chunk| found.push(chunk)).unwrap();
     assert_eq!((found.len(), found[0].out_of_order), (1, true));
     let again = Head::new(options, Some(Arc::new(mapped)));
-    let handle = again.replay_series(&labels(1), SeriesRef(1)).unwrap();
+    let handle = LabelRow::visit(&labels(1), |row| again.restore_series(SeriesRef(1), row)).unwrap();
     again.replayed_series();
     let mut replayer = again.replayer();
     assert!(replayer.mapped(handle.slot, found[0].chunk, true));

@@ -41,10 +41,14 @@ impl Refs {
     pub fn set(&mut self, series_ref: SeriesRef, slot: Slot) {
         let number = series_ref.0 / PAGE as u64;
         let pages = &mut self.pages;
-        let at = *self.by_number.entry(number).or_insert_with(|| {
-            pages.push([NONE; PAGE]);
-            u32::try_from(pages.len() - 1).expect("2^32 pages do not fit in memory")
-        });
+        let at = match self.last {
+            Some((last, at)) if last == number => at,
+            _ => *self.by_number.entry(number).or_insert_with(|| {
+                pages.push([NONE; PAGE]);
+                u32::try_from(pages.len() - 1).expect("2^32 pages do not fit in memory")
+            }),
+        };
+        self.last = Some((number, at));
         self.pages[at as usize][series_ref.0 as usize % PAGE] = slot.0;
     }
 

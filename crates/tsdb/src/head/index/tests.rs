@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
+use crate::neighbours::LabelRow;
 use model::{MatchOp, Matcher};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -88,6 +89,8 @@ fn any_matcher() -> impl Strategy<Value = Matcher> {
 #[derive(Clone, Debug)]
 enum Step {
     Insert(Vec<Labels>),
+    /// As a replay does it.
+    InsertMany(Vec<Labels>),
     /// Every so many-th series, from an offset.
     Remove(usize, usize),
     Reclaim,
@@ -97,6 +100,7 @@ enum Step {
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => prop::collection::vec(any_labels(), 1..80).prop_map(Step::Insert),
+        1 => prop::collection::vec(any_labels(), 1..80).prop_map(Step::InsertMany),
         2 => (1usize..4, 0usize..4).prop_map(|(every, from)| Step::Remove(every, from)),
         2 => Just(Step::Reclaim),
         1 => (1usize..100).prop_map(Step::Rank),
@@ -121,6 +125,31 @@ proptest! {
                         twin.alive.insert(slot.0, (labels, SeriesRef(next_ref)));
                     }
                 },
+                Step::InsertMany(fresh) => {
+                    for labels in &fresh {
+                        next_ref += 1;
+                        LabelRow::visit(labels, |row| index.prepare(&row, SeriesRef(next_ref)));
+                    }
+                    let mut of_labels = fresh.iter();
+                    index.find_or_insert_unlisted(|_, handle, is_new| {
+                        let labels = of_labels.next().unwrap();
+                        let known = twin.alive.iter().find(|(_, (known, _))| known == labels);
+                        let expected = known.map(|(slot, (_, series_ref))| SeriesHandle { slot: Slot(*slot), series_ref: *series_ref });
+                        assert_eq!(is_new, expected.is_none());
+                        if let Some(expected) = expected {
+                            assert_eq!(handle, expected);
+                            return;
+                        }
+                        let lowest = (0..).find(|slot| !twin.alive.contains_key(slot) && !twin.limbo.contains_key(slot));
+                        assert_eq!(Some(handle.slot.0), lowest);
+                        twin.alive.insert(handle.slot.0, (labels.clone(), handle.series_ref));
+                    });
+                    assert_eq!(of_labels.next(), None);
+                    for labels in &fresh {
+                        assert_eq!(LabelRow::visit(labels, |row| index.find_row(&row)), index.find(labels));
+                    }
+                    index.list_all();
+                }
                 Step::Remove(every, from) => {
                     let gone: Vec<u32> = twin.alive.keys().skip(from).step_by(every).copied().collect();
                     let limbo = index.remove(&gone);

@@ -17,7 +17,7 @@ mod wire;
 pub use deletions::{MmapMarkersEncoder, TombstonesEncoder, decode_mmap_markers, decode_tombstones};
 pub use histograms::{Buckets, HistogramsEncoder, Layout, decode_histograms};
 pub use samples::{ExemplarsEncoder, SamplesEncoder, SamplesV2Encoder, decode_exemplars, decode_samples, decode_samples_v2};
-pub use series::{MetadataEncoder, SeriesEncoder, decode_metadata, decode_series};
+pub use series::{MetadataEncoder, SeriesEncoder, decode_metadata, decode_series, decode_series_rows};
 
 /// What a record holds, by its first byte. The names are those of Prometheus's constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

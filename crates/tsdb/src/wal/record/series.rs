@@ -2,7 +2,8 @@
 
 use super::wire::{Rest, put_labels, put_uvarint};
 use super::{METADATA, Malformed, SERIES};
-use model::MetricType;
+use crate::neighbours::{LabelRow, Neighbours};
+use model::{Labels, MetricType};
 use storage::SeriesRef;
 
 /// Writes one series record into a buffer. Nothing is written before the first push.
@@ -28,17 +29,86 @@ impl<'a> SeriesEncoder<'a> {
     }
 }
 
+/// Goes through the series of a series record.
+#[derive(Debug)]
+struct Series<'r> {
+    rest: Rest<'r>,
+    neighbours: Neighbours<'r>,
+}
+
+/// What follows the kind of a series.
+struct Next<'r> {
+    series: SeriesRef,
+    /// Its labels as they lie in the record.
+    packed: &'r [u8],
+    /// Whether they are as labels should be.
+    clean: bool,
+}
+
+impl<'r> Series<'r> {
+    fn of(record: &'r [u8]) -> Result<Self, Malformed> {
+        Ok(Self { rest: Rest::of(record, SERIES)?, neighbours: Neighbours::default() })
+    }
+
+    /// Reads the next series.
+    fn next(&mut self) -> Result<Option<Next<'r>>, Malformed> {
+        let Self { rest, neighbours } = self;
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let series = SeriesRef(rest.u64("series ref")?);
+        let count = rest.uvarint("count of labels")?;
+        let begin = *rest;
+        neighbours.begin();
+        for _ in 0..count {
+            if neighbours.before().is_some_and(|before| rest.skip(before)) {
+                neighbours.same();
+                continue;
+            }
+            let pair = *rest;
+            rest.skip_text("label name")?;
+            rest.skip_text("label value")?;
+            neighbours.other(pair.until(rest), || {
+                let mut pair = pair;
+                Ok((pair.text("label name")?, pair.text("label value")?))
+            })?;
+        }
+        Ok(Some(Next { series, packed: begin.until(rest), clean: neighbours.end() }))
+    }
+}
+
 /// Visits the series of a series record: ref and labels in the order they were written.
 ///
 /// # Errors
 /// [`Malformed`], after the series before the fault were visited.
 pub fn decode_series<'r>(record: &'r [u8], mut visit: impl FnMut(SeriesRef, &[(&'r str, &'r str)])) -> Result<(), Malformed> {
-    let mut rest = Rest::of(record, SERIES)?;
+    let mut all = Series::of(record)?;
     let mut labels = Vec::new();
-    while !rest.is_empty() {
-        let series = SeriesRef(rest.u64("series ref")?);
-        rest.labels(&mut labels)?;
+    while let Some(Next { series, .. }) = all.next()? {
+        labels.clear();
+        labels.extend(all.neighbours.labels());
         visit(series, &labels);
+    }
+    Ok(())
+}
+
+/// As [`decode_series`], of very many series: label pairs are numbered, anew in each record, and labels are put in order.
+///
+/// # Errors
+/// [`Malformed`], after the series before the fault were visited.
+pub fn decode_series_rows(record: &[u8], mut visit: impl FnMut(SeriesRef, LabelRow<'_>)) -> Result<(), Malformed> {
+    let mut all = Series::of(record)?;
+    let mut begins = true;
+    while let Some(Next { series, packed, clean }) = all.next()? {
+        if clean {
+            visit(series, all.neighbours.row(packed, begins));
+            begins = false;
+        } else {
+            // Bytes from a disk may be in any order.
+            let labels = Labels::from_pairs(all.neighbours.labels());
+            LabelRow::visit(&labels, |row| visit(series, row));
+            begins = true;
+        }
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
-use model::MetricType;
 use model::histogram::{FloatHistogram, Histogram, ResetHint, Span};
+use model::{Labels, MetricType};
 use proptest::prelude::*;
 use storage::SeriesRef;
 
@@ -88,6 +88,36 @@ proptest! {
         decode_series(&bytes, |series, labels| back.push((series.0, owned(labels)))).unwrap();
         prop_assert_eq!(back, rows);
         prop_assert_eq!(kind(&bytes), Ok(Kind::Series));
+    }
+
+    #[test]
+    fn rows_have_the_labels_that_were_written(
+        rows in prop::collection::vec(prop::collection::vec(("[a-c]{1,2}", prop_oneof![3 => Just("x".repeat(200)), 9 => "[xy]{1,2}", 1 => Just(String::new())]), 0..5), 1..40),
+        sorted in any::<bool>(),
+    ) {
+        let mut bytes = Vec::new();
+        let mut encoder = SeriesEncoder::start(&mut bytes);
+        let mut expected = Vec::new();
+        for (series, mut labels) in (1..).map(SeriesRef).zip(rows) {
+            if sorted {
+                labels = owned(&Labels::from_pairs(pairs(&labels)).iter().collect::<Vec<_>>());
+            }
+            encoder.push(series, pairs(&labels));
+            expected.push((series, Labels::from_pairs(pairs(&labels))));
+        }
+        let mut numbered: Vec<(String, String)> = Vec::new();
+        let mut found = Vec::new();
+        decode_series_rows(&bytes, |series, row| {
+            if row.begins {
+                numbered.clear();
+            }
+            let known = numbered.len();
+            numbered.extend(owned(&row.texts[known..]));
+            let labels = Labels::from_sorted(row.numbers.iter().map(|number| &numbered[*number as usize]).map(|(name, value)| (&**name, &**value)));
+            assert_eq!(row.packed, labels.as_bytes());
+            found.push((series, labels));
+        }).unwrap();
+        prop_assert_eq!(found, expected);
     }
 
     #[test]
@@ -189,6 +219,7 @@ proptest! {
         }
         let _ = kind(&bytes);
         let _ = decode_series(&bytes, |_, _| ());
+        let _ = decode_series_rows(&bytes, |_, _| ());
         let _ = decode_samples(&bytes, |_, _, _| ());
         let _ = decode_tombstones(&bytes, |_, _, _| ());
         let _ = decode_exemplars(&bytes, |_, _, _, _| ());

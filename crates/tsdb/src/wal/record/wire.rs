@@ -109,6 +109,7 @@ impl FollowUp {
 }
 
 /// What of a record has not been read.
+#[derive(Clone, Copy, Debug)]
 pub struct Rest<'r>(&'r [u8]);
 
 impl<'r> Rest<'r> {
@@ -169,6 +170,28 @@ impl<'r> Rest<'r> {
         let (text, rest) = self.0.split_at_checked(len).ok_or(Malformed::Short(what))?;
         self.0 = rest;
         std::str::from_utf8(text).map_err(|_| Malformed::Text(what))
+    }
+
+    /// Passes over a text, whatever its bytes.
+    #[inline]
+    pub(super) fn skip_text(&mut self, what: &'static str) -> Result<(), Malformed> {
+        let len = usize::try_from(self.uvarint(what)?).map_err(|_| Malformed::Short(what))?;
+        self.0 = self.0.get(len..).ok_or(Malformed::Short(what))?;
+        Ok(())
+    }
+
+    /// Passes over these bytes, if they are next.
+    #[inline]
+    pub(super) fn skip(&mut self, bytes: &[u8]) -> bool {
+        let rest = self.0.strip_prefix(bytes);
+        self.0 = rest.unwrap_or(self.0);
+        rest.is_some()
+    }
+
+    /// The bytes up to where `later`, a copy that has been read on, stands.
+    #[inline]
+    pub(super) fn until(&self, later: &Self) -> &'r [u8] {
+        &self.0[..self.0.len() - later.0.len()]
     }
 
     pub(super) fn u8(&mut self, what: &'static str) -> Result<u8, Malformed> {
