@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Room to begin with: the longest chunk of floats of a block, and the word that is written at once.
-const ROOM: usize = 1024 + 16;
+const ROOM: usize = super::block::BYTES_MAX + 16;
 /// The most bits that are put at once, with those that wait: a shift by 64 must not occur.
 const PUT_MAX: u32 = 56;
 

@@ -16,21 +16,27 @@ use crate::db::FloatEncoding;
 use model::Timestamp;
 use storage::{Column, Interval};
 
-/// Chunks are packed if they are at most one more, and one more for each so many, than the fewest that could hold their samples.
-const PACKED_SLACK: usize = 2;
+/// What a chunk costs beside its samples: count, first time and value in full, length, encoding and checksum, its entry in the index.
+const CHUNK_COST: usize = 33;
+/// Chunks of blocks stay as they are if fewer of them would save less than one in so many of their bytes.
+const WORTH_PACKING: usize = 48;
+/// The most bytes of a chunk that may have histograms.
+const MIXED_BYTES_MAX: usize = 1024;
 
 /// What becomes of floats that could stay as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Floats {
     /// Chunks are kept, but for those of another encoding than this.
     Keep(FloatEncoding),
-    /// Consecutive chunks are packed into fewer, of this encoding, unless that would not make many fewer of them.
+    /// Consecutive chunks, which are those of a head, are packed into fewer, of this encoding.
     Pack(FloatEncoding),
+    /// Likewise chunks of blocks, unless that would save next to nothing, for most have been packed before.
+    Repack(FloatEncoding),
 }
 
 impl Floats {
     fn encoding(self) -> FloatEncoding {
-        let (Self::Keep(encoding) | Self::Pack(encoding)) = self;
+        let (Self::Keep(encoding) | Self::Pack(encoding) | Self::Repack(encoding)) = self;
         encoding
     }
 }
@@ -109,15 +115,15 @@ impl Builder {
         while let Some(first) = rest.first() {
             let end = overlapping(rest);
             let packable = match self.floats {
-                Floats::Pack(_) if is_float(first) => run_of_floats(rest),
-                Floats::Pack(_) | Floats::Keep(_) => 0,
+                Floats::Pack(_) | Floats::Repack(_) if is_float(first) => run_of_floats(rest),
+                Floats::Pack(_) | Floats::Repack(_) | Floats::Keep(_) => 0,
             };
-            let taken = if packable > 1 && self.are_packed(&rest[..packable], sources) {
+            let taken = if packable > 0 && self.are_packed(&rest[..packable], sources) {
                 for piece in &rest[..packable] {
                     self.keep(*piece);
                 }
                 packable
-            } else if packable > 1 {
+            } else if packable > 0 {
                 self.pack(&rest[..packable], sources)?;
                 packable
             } else if end > 1 {
@@ -185,8 +191,14 @@ impl Builder {
         Ok(())
     }
 
-    /// Whether packing chunks of floats anew would be in vain: whole ones of the right encoding, and nearly as few as can be.
+    /// Whether packing chunks of blocks anew would be in vain: whole ones of the right encoding, and as few as can be, or so long that
+    /// fewer would hardly be shorter.
+    ///
+    /// What a packer made is kept by that, and what Prometheus made, with a quarter of the samples in a chunk, is not.
     fn are_packed(&self, pieces: &[Piece], sources: &[&SourceSeries]) -> bool {
+        if !matches!(self.floats, Floats::Repack(_)) {
+            return false;
+        }
         let wanted = match self.floats.encoding() {
             FloatEncoding::Xor => Encoding::Xor,
             FloatEncoding::Xor2 => Encoding::Xor2,
@@ -201,7 +213,7 @@ impl Builder {
             bytes += chunk.len();
         }
         let fewest = samples.div_ceil(SAMPLES_MAX).max(bytes.div_ceil(BYTES_MAX));
-        pieces.len() <= fewest + fewest / PACKED_SLACK + 1
+        pieces.len().saturating_sub(fewest) * CHUNK_COST * WORTH_PACKING <= bytes
     }
 
     fn keep(&mut self, piece: Piece) {
@@ -280,7 +292,7 @@ impl Builder {
             float_starts: true,
             histogram_starts: true,
             samples_max: SAMPLES_MAX as u16,
-            bytes_max: BYTES_MAX,
+            bytes_max: MIXED_BYTES_MAX,
         };
         for encoded in chunk::encode(samples, &options) {
             self.push_new(encoded.min_time, encoded.max_time, encoded.encoding, &encoded.bytes);

@@ -50,6 +50,7 @@ fn run_of(times: std::ops::Range<i64>) -> Vec<Sampled> {
 
 const KEEP: Floats = Floats::Keep(FloatEncoding::Xor);
 const PACK: Floats = Floats::Pack(FloatEncoding::Xor);
+const REPACK: Floats = Floats::Repack(FloatEncoding::Xor);
 
 #[test]
 fn chunks_that_need_no_change_are_taken_verbatim() {
@@ -88,6 +89,25 @@ fn the_heads_short_chunks_are_packed() {
 }
 
 #[test]
+fn packed_chunks_are_taken_verbatim_when_blocks_are_merged() {
+    let (a, b) = (series(&[run_of(0..480)], &[]), series(&[run_of(480..960), run_of(960..1000)], &[]));
+    let mut builder = Builder::new(0, 1_000, REPACK);
+    let chunks = builder.build(&[&a, &b]).unwrap();
+    assert_eq!(chunks.len(), 3);
+    assert!(std::ptr::eq(chunks[0].bytes, a.bytes(&a.chunks()[0])));
+    let mut other_encoding = Builder::new(0, 1_000, Floats::Repack(FloatEncoding::Xor2));
+    assert!(other_encoding.build(&[&a, &b]).unwrap().iter().all(|chunk| chunk.encoding == Encoding::Xor2));
+}
+
+#[test]
+fn short_chunks_of_blocks_are_packed() {
+    let chunks: Vec<Vec<Sampled>> = (0..4).map(|i| run_of(i * 120..i * 120 + 120)).collect();
+    let a = series(&chunks, &[]);
+    let mut builder = Builder::new(0, 1_000, REPACK);
+    assert_eq!(decoded(&builder.build(&[&a]).unwrap()), [run_of(0..480)]);
+}
+
+#[test]
 fn a_packed_chunk_has_bounded_bytes() {
     let noise: Vec<Sampled> =
         (0..2_000u64).map(|i| (i as i64 * 1_000 + (i * i % 997) as i64, i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11)).collect();
@@ -122,7 +142,7 @@ proptest! {
     fn any_sources_merge_as_a_map_does(
         sources in prop::collection::vec((any::<u64>().prop_flat_map(|value| chunks_of_a_source(value >> 12)), prop::collection::vec((0i64..300, 0i64..40), 0..3)), 1..4),
         range in (-10i64..200, 1i64..320),
-        pack in any::<bool>(),
+        floats in prop::sample::select(vec![KEEP, PACK, REPACK]),
     ) {
         let (min, max) = (range.0, range.0 + range.1);
         let mut model: BTreeMap<i64, Vec<u64>> = BTreeMap::new();
@@ -136,7 +156,7 @@ proptest! {
             }
             built.push(series(chunks, &deleted));
         }
-        let mut builder = Builder::new(min, max, if pack { PACK } else { KEEP });
+        let mut builder = Builder::new(min, max, floats);
         let chunks = builder.build(&built.iter().collect::<Vec<_>>()).unwrap();
         for pair in chunks.windows(2) {
             prop_assert!(pair[0].max_time < pair[1].min_time);

@@ -129,7 +129,8 @@ impl Db {
         while let Some((min_time, max_time)) = self.due() {
             // Rows that were checked before the boundary moved are applied before the block is written.
             self.head.wait_for_commits();
-            let written = self.write_head_block(&self.options.dir, min_time, max_time)?;
+            let floats = Floats::Pack(self.settings().float_encoding);
+            let written = self.write_head_block(&self.options.dir, min_time, max_time, floats)?;
             self.publish(written.as_ref().map(|meta| meta.ulid).as_slice())?;
             self.truncate_head(maintenance, max_time)?;
             if written.is_none() {
@@ -215,25 +216,11 @@ impl Db {
     }
 
     /// Writes what the head holds from `min_time` to before `max_time` to a block in `folder`.
-    pub(super) fn write_head_block(&self, folder: &Path, min_time: i64, max_time: i64) -> Result<Option<Meta>, DbError> {
+    pub(super) fn write_head_block(&self, folder: &Path, min_time: i64, max_time: i64, floats: Floats) -> Result<Option<Meta>, DbError> {
         let source = self.head.source(min_time, max_time.saturating_sub(1));
         let ulid = self.new_ulid();
-        self.write_block(
-            folder,
-            &mut [Box::new(source)],
-            (min_time, max_time),
-            run::of_head(ulid, Origin::default()),
-            ulid,
-            self.floats_of_head(),
-        )
-    }
-
-    /// Chunks of the head go into their block as they are, for that is several times cheaper. They are packed when blocks are
-    /// merged, or now where no merge will follow.
-    fn floats_of_head(&self) -> Floats {
-        let encoding = self.settings().float_encoding;
-        let merged_later = self.options.max_block_ms > self.options.min_block_ms;
-        if merged_later && encoding == FloatEncoding::Xor { Floats::Keep(encoding) } else { Floats::Pack(encoding) }
+        let compaction = run::of_head(ulid, Origin::default());
+        self.write_block(folder, &mut [Box::new(source)], (min_time, max_time), compaction, ulid, floats)
     }
 
     fn truncate_head(&self, maintenance: &mut Maintenance, max_time: i64) -> Result<(), DbError> {
@@ -361,7 +348,7 @@ impl Db {
             sources.push(Box::new(BlockSource::open(block)?) as Box<dyn SeriesSource>);
         }
         let range = (metas.iter().map(|meta| meta.min_time).min().unwrap_or(0), metas.iter().map(|meta| meta.max_time).max().unwrap_or(0));
-        let floats = Floats::Pack(self.settings().float_encoding);
+        let floats = Floats::Repack(self.settings().float_encoding);
         let written = self.write_block(&self.options.dir, &mut sources, range, run::of_blocks(&metas), self.new_ulid(), floats);
         match written {
             Ok(Some(_)) => Ok(()),

@@ -1,7 +1,9 @@
 //! Snapshots: a folder with hard links to all blocks, and what the head holds as one more block.
 
+use super::options::FloatEncoding;
 use super::{Db, DbError};
 use crate::block::{self, Block, BlockError};
+use crate::compact::run::Floats;
 use std::path::Path;
 
 impl Db {
@@ -20,7 +22,9 @@ impl Db {
             self.link(block, folder)?;
         }
         if let Some((min_time, max_time)) = self.head.time_range().filter(|_| with_head) {
-            self.write_head_block(folder, min_time, max_time.saturating_add(1))?;
+            // Nobody merges a snapshot, and who asks for one waits for it: so it has the head's chunks as they are.
+            let floats = Floats::Keep(FloatEncoding::Xor);
+            self.write_head_block(folder, min_time, max_time.saturating_add(1), floats)?;
         }
         files.sync_folder(folder).map_err(io)
     }
