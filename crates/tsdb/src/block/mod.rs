@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use ulid::Ulid;
 use world::Files;
 
+pub(crate) use index::Numbering;
 pub use meta::{Compaction, Meta, Parent, Stats};
 pub use open::{Block, Reader};
 pub use repair::repair_version;
@@ -108,6 +109,17 @@ pub struct SeriesEntry {
     pub labels: Labels,
     /// Its chunks in order of time.
     pub chunks: Vec<ChunkMeta>,
+}
+
+/// A label, as the numbers of two symbols: places of name and value among texts that are sorted bytewise, each once.
+///
+/// So labels, as lists of these, are in the order of their texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SymbolPair {
+    /// Of its name.
+    pub name: u32,
+    /// Of its value.
+    pub value: u32,
 }
 
 /// A chunk to be written.

@@ -2,7 +2,7 @@
 
 use super::chunks::Segments;
 use super::index::{Index, SeriesReader};
-use super::{BlockError, ChunkRef, Meta, SeriesEntry, SeriesId, index, tombstones};
+use super::{BlockError, ChunkMeta, ChunkRef, Meta, Numbering, SeriesEntry, SeriesId, SymbolPair, index, tombstones};
 use crate::chunk::Encoding;
 use crate::tombstones::Tombstones;
 use std::path::{Path, PathBuf};
@@ -138,6 +138,26 @@ impl Block {
         Reader { block: &self.0, series: SeriesReader::new(&self.0.index) }
     }
 
+    /// The way to numbers of [`Self::symbols`], for [`Self::numbered`].
+    pub(crate) fn numbering(&self) -> Numbering {
+        self.0.index.numbering()
+    }
+
+    /// Reads a series' labels, as numbers of [`Self::symbols`], and its chunks.
+    ///
+    /// # Errors
+    /// When the entry is damaged.
+    pub(crate) fn numbered(
+        &self,
+        id: SeriesId,
+        numbering: &Numbering,
+        labels: &mut Vec<SymbolPair>,
+        chunks: &mut Vec<ChunkMeta>,
+    ) -> Result<(), BlockError> {
+        let read = self.0.index.numbered(id, numbering, labels, chunks);
+        self.0.sound(id, read)
+    }
+
     /// A chunk's encoding and bytes, after comparing the checksum.
     ///
     /// # Errors
@@ -160,11 +180,7 @@ impl Reader<'_> {
     /// When it is damaged.
     pub fn series(&mut self, id: SeriesId, entry: &mut SeriesEntry) -> Result<(), BlockError> {
         let read = self.series.read(id, entry);
-        // Where a file cannot be read, zeros are: they could pass for other symbols.
-        if self.block.index.is_faulty() {
-            return Err(self.block.corrupt("a part of it cannot be read"));
-        }
-        read.map_err(|what| self.block.corrupt(format_args!("series {}: {what}", id.0)))
+        self.block.sound(id, read)
     }
 }
 
@@ -175,6 +191,15 @@ impl Opened {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Changing> {
         self.changing.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was read of a series.
+    fn sound(&self, id: SeriesId, read: Result<(), index::Corrupt>) -> Result<(), BlockError> {
+        // Where a file cannot be read, zeros are: they could pass for other symbols.
+        if self.index.is_faulty() {
+            return Err(self.corrupt("a part of it cannot be read"));
+        }
+        read.map_err(|what| self.corrupt(format_args!("series {}: {what}", id.0)))
     }
 
     /// Something in the index is.

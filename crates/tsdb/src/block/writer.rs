@@ -2,7 +2,7 @@
 
 use super::chunks::SegmentWriter;
 use super::index::IndexWriter;
-use super::{BlockError, BlockOptions, CREATION_SUFFIX, ChunkIn, ChunkMeta, Meta, MetaSeed, Stats, tombstones};
+use super::{BlockError, BlockOptions, CREATION_SUFFIX, ChunkIn, ChunkMeta, Meta, MetaSeed, Stats, SymbolPair, tombstones};
 use crate::chunk::{self, Encoding};
 use crate::tombstones::Tombstones;
 use model::Labels;
@@ -66,6 +66,24 @@ impl BlockWriter {
     /// # Errors
     /// The operating system's, or what is out of order; the writer is of no more use.
     pub fn add_series(&mut self, labels: &Labels, chunks: &[ChunkIn<'_>]) -> Result<(), BlockError> {
+        let labels = self.index.numbers(labels)?;
+        self.add_numbered(&labels, chunks)
+    }
+
+    /// The labels that [`Self::add_numbered`] would write.
+    ///
+    /// # Panics
+    /// When there is no such symbol.
+    pub(crate) fn labels(&self, labels: &[SymbolPair]) -> Labels {
+        self.index.labels(labels)
+    }
+
+    /// As [`Self::add_series`], with numbers of the symbols that came first, from 0: order of numbers is order of texts, and there is no
+    /// text to look up or to compare.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn add_numbered(&mut self, labels: &[SymbolPair], chunks: &[ChunkIn<'_>]) -> Result<(), BlockError> {
         self.chunks.add(chunks, &mut self.places)?;
         self.index.add_series(labels, &self.places)?;
         self.stats.series += 1;

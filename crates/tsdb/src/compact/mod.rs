@@ -9,6 +9,7 @@ mod chain;
 pub mod read;
 pub mod run;
 mod series;
+pub(crate) mod texts;
 
 pub mod plan;
 pub mod reload;

@@ -5,7 +5,9 @@
 
 use super::CompactError;
 use super::series::Builder;
-use super::source::{SeriesSource, SourceError, SourceSeries};
+use super::source::{MergedSymbols, SeriesSource, SourceError, SourceSeries};
+use super::texts::Texts;
+use crate::block::SymbolPair;
 use crate::chunk::Sample;
 use model::Labels;
 use storage::Interval;
@@ -21,9 +23,15 @@ pub fn each_series<E: From<CompactError>>(
     mut each: impl FnMut(&Labels, Vec<Sample>) -> Result<(), E>,
 ) -> Result<(), E> {
     let builder = Builder::reading(range);
-    let mut merged = Merged::begin(sources).map_err(CompactError::from)?;
+    let mut symbols = MergedSymbols::of(sources);
+    let texts: Texts = symbols.by_ref().collect();
+    let numbers = symbols.into_numbers();
+    let unknown = || CompactError::Source(SourceError::new("a label is none of the symbols"));
+    let mut merged = Merged::begin(sources, &numbers).map_err(CompactError::from)?;
     while merged.advance().map_err(CompactError::from)? {
-        let labels = merged.labels();
+        let pairs = merged.labels().iter().map(|pair| texts.get(pair.name).zip(texts.get(pair.value)));
+        let pairs: Vec<(&str, &str)> = pairs.collect::<Option<_>>().ok_or_else(unknown)?;
+        let labels = &Labels::from_pairs(pairs);
         if !selected(labels) {
             continue;
         }
@@ -37,50 +45,70 @@ pub fn each_series<E: From<CompactError>>(
 
 /// Sources, each at its next series.
 pub(super) struct Merged<'s, 'a> {
-    heads: Vec<(&'s mut Box<dyn SeriesSource + 'a>, SourceSeries)>,
+    heads: Vec<Source<'s, 'a>>,
     /// The least label set of the heads, once advanced.
-    labels: Option<Labels>,
+    labels: Vec<SymbolPair>,
+    begun: bool,
+}
+
+struct Source<'s, 'a> {
+    source: &'s mut Box<dyn SeriesSource + 'a>,
+    series: SourceSeries,
+    /// The numbers of its symbols among all; none if they are their own.
+    numbers: Option<&'s [u32]>,
+}
+
+impl Source<'_, '_> {
+    fn next(&mut self) -> Result<bool, SourceError> {
+        if !self.source.next(&mut self.series)? {
+            return Ok(false);
+        }
+        match self.numbers {
+            Some(numbers) if !self.series.renumber(numbers) => Err(SourceError::new("a label is none of the source's symbols")),
+            _ => Ok(true),
+        }
+    }
 }
 
 impl<'s, 'a> Merged<'s, 'a> {
-    /// Before the first series.
-    pub(super) fn begin(sources: &'s mut [Box<dyn SeriesSource + 'a>]) -> Result<Self, SourceError> {
+    /// Before the first series. Symbols of each source get these numbers; without any they keep their own.
+    pub(super) fn begin(sources: &'s mut [Box<dyn SeriesSource + 'a>], numbers: &'s [Vec<u32>]) -> Result<Self, SourceError> {
         let mut heads = Vec::with_capacity(sources.len());
-        for source in sources {
-            let mut series = SourceSeries::new();
-            if source.next(&mut series)? {
-                heads.push((source, series));
+        for (at, source) in sources.iter_mut().enumerate() {
+            let mut source = Source { source, series: SourceSeries::new(), numbers: numbers.get(at).map(Vec::as_slice) };
+            if source.next()? {
+                heads.push(source);
             }
         }
-        Ok(Self { heads, labels: None })
+        Ok(Self { heads, labels: Vec::new(), begun: false })
     }
 
     /// Goes to the next label set; false after the last.
     pub(super) fn advance(&mut self) -> Result<bool, SourceError> {
-        if let Some(done) = self.labels.take() {
-            let mut i = 0;
-            while let Some((source, series)) = self.heads.get_mut(i) {
-                if *series.labels() == done && !source.next(series)? {
-                    self.heads.remove(i);
-                } else {
-                    i += 1;
-                }
+        let mut i = 0;
+        while self.begun
+            && let Some(head) = self.heads.get_mut(i)
+        {
+            if *head.series.labels() == *self.labels && !head.next()? {
+                self.heads.remove(i);
+            } else {
+                i += 1;
             }
         }
-        self.labels = self.heads.iter().map(|(_, series)| series.labels()).min().cloned();
-        Ok(self.labels.is_some())
+        self.begun = true;
+        self.labels.clear();
+        let Some(least) = self.heads.iter().map(|head| head.series.labels()).min() else { return Ok(false) };
+        self.labels.extend_from_slice(least);
+        Ok(true)
     }
 
     /// Whose chunks [`Self::same`] are.
-    ///
-    /// # Panics
-    /// Before the first and after the last series.
-    pub(super) fn labels(&self) -> &Labels {
-        self.labels.as_ref().expect("called only where advance has said that there is a series")
+    pub(super) fn labels(&self) -> &[SymbolPair] {
+        &self.labels
     }
 
     /// The series of all sources that have these labels.
     pub(super) fn same(&self) -> Vec<&SourceSeries> {
-        self.heads.iter().map(|(_, series)| series).filter(|series| Some(series.labels()) == self.labels.as_ref()).collect()
+        self.heads.iter().map(|head| &head.series).filter(|series| *series.labels() == *self.labels).collect()
     }
 }

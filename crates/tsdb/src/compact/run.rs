@@ -12,12 +12,11 @@
 
 use super::read::Merged;
 use super::series::Builder;
-use super::source::{SeriesSource, SourceError};
+use super::source::{MergedSymbols, SeriesSource, SourceError};
 use super::{Origin, series};
 use crate::block::{BlockError, BlockOptions, BlockWriter, Compaction, Meta, MetaSeed, Parent};
 use crate::chunk::Corrupt;
 use model::Labels;
-use std::iter::Peekable;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,20 +78,21 @@ pub fn run(
     cancel: &AtomicBool,
 ) -> Result<Option<Meta>, CompactError> {
     let options = BlockOptions { ulid: target.ulid, segment_bytes_max: target.segment_bytes_max };
-    let symbols = MergedSymbols(sources.iter().map(|source| source.symbols().peekable()).collect());
-    let mut writer = BlockWriter::create(files, data_dir, &options, symbols)?;
+    let mut symbols = MergedSymbols::of(sources);
+    let mut writer = BlockWriter::create(files, data_dir, &options, &mut symbols)?;
+    let numbers = symbols.into_numbers();
     let mut builder = Builder::new(target.min_time, target.max_time, target.floats);
 
-    let mut merged = Merged::begin(sources)?;
+    let mut merged = Merged::begin(sources, &numbers)?;
     while merged.advance()? {
         if cancel.load(Ordering::Relaxed) {
             return Err(CompactError::Cancelled);
         }
         let labels = merged.labels();
         let same = merged.same();
-        let chunks = builder.build(&same).map_err(|error| CompactError::Chunk { labels: labels.clone(), error })?;
+        let chunks = builder.build(&same).map_err(|error| CompactError::Chunk { labels: writer.labels(labels), error })?;
         if !chunks.is_empty() {
-            writer.add_series(labels, &chunks)?;
+            writer.add_numbered(labels, &chunks)?;
         }
     }
     let seed = MetaSeed { min_time: target.min_time, max_time: target.max_time, compaction: target.compaction, ..MetaSeed::default() };
@@ -136,19 +136,4 @@ pub fn of_blocks(metas: &[&Meta]) -> Compaction {
 
 fn parent(meta: &Meta) -> Parent {
     Parent { ulid: meta.ulid, min_time: meta.min_time, max_time: meta.max_time }
-}
-
-/// Symbols of all sources, sorted, each once.
-struct MergedSymbols<'s>(Vec<Peekable<Box<dyn Iterator<Item = &'s str> + 's>>>);
-
-impl<'s> Iterator for MergedSymbols<'s> {
-    type Item = &'s str;
-
-    fn next(&mut self) -> Option<&'s str> {
-        let least = self.0.iter_mut().filter_map(|symbols| symbols.peek().copied()).min()?;
-        for symbols in &mut self.0 {
-            symbols.next_if_eq(&least);
-        }
-        Some(least)
-    }
 }

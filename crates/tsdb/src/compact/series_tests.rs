@@ -1,9 +1,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
+use crate::block::SymbolPair;
 use crate::chunk::{Value, xor::XorAppender};
 use crate::tombstones::Intervals;
-use model::{Labels, Timestamp};
+use model::Timestamp;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use storage::Interval;
@@ -20,7 +21,7 @@ fn xor(samples: &[Sampled]) -> Vec<u8> {
 /// A series of chunks; each chunk is its samples in order of time.
 fn series(chunks: &[Vec<Sampled>], deleted: &[(i64, i64)]) -> SourceSeries {
     let mut series = SourceSeries::new();
-    series.set_labels(Labels::from_sorted([("a", "b")]));
+    series.set_labels([SymbolPair { name: 0, value: 1 }]);
     for samples in chunks {
         let (Some(first), Some(last)) = (samples.first(), samples.last()) else { continue };
         series.push_chunk(first.0, last.0, Encoding::Xor, &xor(samples));

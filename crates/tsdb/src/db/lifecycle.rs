@@ -10,7 +10,7 @@
 //! - The log keeps all samples that are in no block, and the series record of every sample that it keeps.
 
 use super::blocks::facts;
-use super::options::{FloatEncoding, Settings};
+use super::options::Settings;
 use super::saved;
 use super::settled::Settled;
 use super::{Db, DbError, Logs};

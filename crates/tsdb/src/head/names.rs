@@ -3,6 +3,8 @@
 use super::index::Index;
 use super::pairs::PairId;
 use super::symbols::SymbolId;
+use crate::block::SymbolPair;
+use crate::compact::texts::Texts;
 use crate::merge::sort_first;
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
@@ -59,17 +61,44 @@ impl Index {
         Ok(sort_first(texts, limit, Ord::cmp, checks)?.into_iter().map(str::to_owned).collect())
     }
 
-    /// All strings that label names and values use, sorted, each once: the symbols of a block of all series.
-    pub fn sorted_symbols(&self) -> Vec<String> {
-        let ids = self.pairs.dictionaries().flat_map(|(name, values)| {
-            let texts = values.iter().map(|pair| self.pairs.value_text(pair));
-            std::iter::once(self.symbols().text(name)).chain(texts)
-        });
-        let mut texts: Vec<&str> = ids.collect();
+    /// The strings that these slots' labels use, or those of all series: the symbols of a block.
+    pub fn numbered_symbols(&self, slots: Option<&[u32]>) -> Numbered {
+        let mut numbers = vec![UNUSED; self.symbols().id_end()];
+        let mut used: Vec<(&str, SymbolId)> = Vec::new();
+        let mut add = |id: SymbolId| {
+            let number = &mut numbers[id.0 as usize];
+            if *number == UNUSED {
+                *number = 0;
+                used.push((self.symbols().text(id), id));
+            }
+        };
+        match slots {
+            Some(slots) => slots.iter().flat_map(|slot| self.pair_ids(*slot)).for_each(|pair| {
+                let (name, value) = self.pairs.symbols_of(pair);
+                add(name);
+                add(value);
+            }),
+            None => {
+                for (name, values) in self.pairs.dictionaries() {
+                    add(name);
+                    values.iter().for_each(|pair| add(self.pairs.symbols_of(pair).1));
+                }
+            }
+        }
         // Values of a name come in order: this sort merges runs.
-        texts.sort();
-        texts.dedup();
-        texts.into_iter().map(str::to_owned).collect()
+        used.sort_by_key(|(text, _)| *text);
+        for (number, (_, id)) in (0u32..).zip(&used) {
+            numbers[id.0 as usize] = number;
+        }
+        Numbered { texts: used.into_iter().map(|(text, _)| text).collect(), numbers }
+    }
+
+    /// The labels of a slot that has a series or is in limbo, as numbers.
+    pub fn numbered_labels(&self, slot: u32, symbols: &Numbered) -> impl Iterator<Item = SymbolPair> {
+        self.pair_ids(slot).map(|pair| {
+            let (name, value) = self.pairs.symbols_of(pair);
+            SymbolPair { name: symbols.numbers[name.0 as usize], value: symbols.numbers[value.0 as usize] }
+        })
     }
 
     fn each_pair_once(&self, slots: &RoaringBitmap, checks: &Checks<'_>, mut visit: impl FnMut(PairId)) {
@@ -84,3 +113,21 @@ impl Index {
         }
     }
 }
+
+/// Strings in order, and the numbers that they have by that.
+#[derive(Debug)]
+pub struct Numbered {
+    pub(super) texts: Texts,
+    /// By id.
+    numbers: Vec<u32>,
+}
+
+impl Numbered {
+    /// How many strings.
+    pub fn count(&self) -> usize {
+        self.texts.iter().count()
+    }
+}
+
+/// In place of the number of a string that none of the series use.
+const UNUSED: u32 = u32::MAX;

@@ -179,6 +179,13 @@ impl Pairs {
         self.entries[id.0 as usize].name
     }
 
+    /// Name and value of a pair, as strings' ids.
+    #[inline]
+    pub(super) fn symbols_of(&self, id: PairId) -> (SymbolId, SymbolId) {
+        let Entry { name, value, .. } = self.entries[id.0 as usize];
+        (name, value)
+    }
+
     /// The value's text.
     #[inline]
     pub(super) fn value_text(&self, id: PairId) -> &str {

@@ -7,11 +7,13 @@
 use super::Head;
 use super::index::Index;
 use super::mapped::Place;
+use super::names::Numbered;
 use super::ooo::OooSamples;
 use super::select::Copied;
 use super::sequence::Sequence;
 use super::series::FullChunk;
 use super::slab::slab_number;
+use crate::block::SymbolPair;
 use crate::chunk::{EncodeOptions, encode};
 use crate::compact::source::{SeriesSource, SourceError, SourceSeries};
 use crate::wal::{SegmentIndex, Wal};
@@ -29,13 +31,16 @@ const RANKED_AT_ONCE: usize = 16_384;
 /// Series of the head in a range of time, in label order.
 pub struct HeadSource<'h> {
     head: &'h Head,
-    symbols: Vec<String>,
+    symbols: Numbered,
     /// In label order; of late chunks how many of each.
     series: Vec<(SeriesHandle, u32)>,
     range: Interval,
     late: bool,
     next: usize,
     batch: Copied,
+    /// Labels of the batch's series, and where those of each end.
+    labels: Vec<SymbolPair>,
+    label_ends: Vec<usize>,
     at: usize,
     _hold: Hold<'h>,
 }
@@ -65,7 +70,7 @@ impl Head {
         let mut slots: Vec<u32> = index.slots().iter().collect();
         index.sort_by_labels(&mut slots);
         let series = slots.into_iter().map(|slot| (index.handle(slot), 0)).collect();
-        let symbols = index.sorted_symbols();
+        let symbols = index.numbered_symbols(None);
         drop(index);
         self.source_with(symbols, series, min_time, max_time, false, hold)
     }
@@ -85,25 +90,15 @@ impl Head {
         let mut slots: Vec<u32> = handles.iter().map(|(handle, _)| handle.slot.0).collect();
         index.sort_by_labels(&mut slots);
         let of_slot = |slot: u32| handles.binary_search_by_key(&slot, |(handle, _)| handle.slot.0).ok().map(|at| handles[at]);
-        let series: Vec<(SeriesHandle, u32)> = slots.into_iter().filter_map(of_slot).collect();
-        let mut symbols: Vec<String> = Vec::new();
-        for (handle, _) in &series {
-            symbols.extend(index.labels(handle.slot.0).iter().flat_map(|(name, value)| [name.to_owned(), value.to_owned()]));
-            // Now and then, so that what all series share is not there as often as there are series.
-            if symbols.len() >= 1 << 16 && symbols.len() >= symbols.capacity() - 64 {
-                symbols.sort_unstable();
-                symbols.dedup();
-            }
-        }
-        symbols.sort_unstable();
-        symbols.dedup();
+        let series: Vec<(SeriesHandle, u32)> = slots.iter().copied().filter_map(of_slot).collect();
+        let symbols = index.numbered_symbols(Some(&slots));
         drop(index);
         self.source_with(symbols, series, min_time, max_time, late, hold)
     }
 
     fn source_with<'h>(
         &'h self,
-        symbols: Vec<String>,
+        symbols: Numbered,
         series: Vec<(SeriesHandle, u32)>,
         min_time: i64,
         max_time: i64,
@@ -111,7 +106,23 @@ impl Head {
         hold: Hold<'h>,
     ) -> HeadSource<'h> {
         let range = Interval { start: Timestamp(min_time), end: Timestamp(max_time) };
-        HeadSource { head: self, symbols, series, range, late, next: 0, batch: Copied::default(), at: 0, _hold: hold }
+        // What the file has that is being written is read many times now.
+        if let Some(mapped) = self.mapped() {
+            mapped.map_written();
+        }
+        HeadSource {
+            head: self,
+            symbols,
+            series,
+            range,
+            late,
+            next: 0,
+            batch: Copied::default(),
+            labels: Vec::new(),
+            label_ends: Vec::new(),
+            at: 0,
+            _hold: hold,
+        }
     }
 
     /// Ranks all series, giving the lock of the index back now and then. No slot may be reclaimed meanwhile.
@@ -261,8 +272,11 @@ impl HeadSource<'_> {
             }
             if !self.batch.series.is_empty() {
                 let index = self.head.read_index();
-                for entry in &mut self.batch.series {
-                    entry.labels = index.labels(entry.slot);
+                self.labels.clear();
+                self.label_ends.clear();
+                for entry in &self.batch.series {
+                    self.labels.extend(index.numbered_labels(entry.slot, &self.symbols));
+                    self.label_ends.push(self.labels.len());
                 }
                 return true;
             }
@@ -273,7 +287,7 @@ impl HeadSource<'_> {
 
 impl SeriesSource for HeadSource<'_> {
     fn symbols(&self) -> Box<dyn Iterator<Item = &str> + '_> {
-        Box::new(self.symbols.iter().map(String::as_str))
+        Box::new(self.symbols.texts.iter())
     }
 
     fn next(&mut self, series: &mut SourceSeries) -> Result<bool, SourceError> {
@@ -282,8 +296,9 @@ impl SeriesSource for HeadSource<'_> {
             return Ok(false);
         }
         let entry = &self.batch.series[self.at];
+        let labels_from = self.at.checked_sub(1).map_or(0, |before| self.label_ends[before]);
+        series.set_labels(self.labels[labels_from..self.label_ends[self.at]].iter().copied());
         self.at += 1;
-        series.set_labels(entry.labels.clone());
         let pushed =
             self.batch.each_in_order(entry, |min_time, max_time, encoding, bytes| series.push_chunk(min_time, max_time, encoding, bytes));
         pushed.map_err(SourceError::new)?;

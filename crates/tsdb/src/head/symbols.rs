@@ -114,6 +114,11 @@ impl Symbols {
         true
     }
 
+    /// One above the highest id.
+    pub fn id_end(&self) -> usize {
+        self.entries.len()
+    }
+
     /// How many strings.
     pub fn count(&self) -> usize {
         self.entries.len() - self.free.len()

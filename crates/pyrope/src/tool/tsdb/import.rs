@@ -12,7 +12,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use tsdb::block::Block;
+use tsdb::block::{Block, SymbolPair};
 use tsdb::chunk::{self, EncodeOptions, Sample, Value};
 use tsdb::compact::Origin;
 use tsdb::compact::plan::ranges;
@@ -150,17 +150,16 @@ fn new_ulid() -> Ulid {
 
 /// Collected samples as what a compaction reads.
 struct Page {
-    symbols: BTreeSet<String>,
+    /// Sorted, each once.
+    symbols: Vec<String>,
     series: std::collections::btree_map::IntoIter<Labels, Vec<(i64, f64)>>,
 }
 
 impl Page {
     fn of(collected: Collected) -> Self {
         let pairs = collected.series.keys().flat_map(Labels::iter);
-        Self {
-            symbols: pairs.flat_map(|(name, value)| [name.to_owned(), value.to_owned()]).collect(),
-            series: collected.series.into_iter(),
-        }
+        let symbols: BTreeSet<&str> = pairs.flat_map(|(name, value)| [name, value]).collect();
+        Self { symbols: symbols.into_iter().map(str::to_owned).collect(), series: collected.series.into_iter() }
     }
 }
 
@@ -172,7 +171,11 @@ impl SeriesSource for Page {
     fn next(&mut self, series: &mut SourceSeries) -> Result<bool, SourceError> {
         series.clear();
         let Some((labels, samples)) = self.series.next() else { return Ok(false) };
-        series.set_labels(labels);
+        let number = |text: &str| {
+            let place = self.symbols.binary_search_by(|symbol| symbol.as_str().cmp(text));
+            place.expect("`of` collected the texts of all labels") as u32
+        };
+        series.set_labels(labels.iter().map(|(name, value)| SymbolPair { name: number(name), value: number(value) }));
         let samples: Vec<Sample> = samples.into_iter().map(|(time, value)| Sample { start: 0, time, value: Value::Float(value) }).collect();
         let options = EncodeOptions { samples_max: 480, ..EncodeOptions::default() };
         for encoded in chunk::encode(&samples, &options) {

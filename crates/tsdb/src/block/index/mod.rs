@@ -9,6 +9,7 @@ mod table;
 mod write;
 
 pub(super) use read::{Index, SeriesReader};
+pub(crate) use symbols::Numbering;
 pub(super) use write::IndexWriter;
 
 use super::cursor::Cursor;

@@ -1,10 +1,10 @@
 //! An index as it is read: from names to lists of series, and from a series' id to its entry.
 
-use super::symbols::Symbols;
+use super::symbols::{Numbering, Symbols};
 use super::table::Table;
 use super::{Corrupt, HEADER_BYTES, MAGIC, SERIES_ALIGN, Toc, checked, section};
 use crate::block::cursor::Cursor;
-use crate::block::{ChunkMeta, ChunkRef, SeriesEntry, SeriesId};
+use crate::block::{ChunkMeta, ChunkRef, SeriesEntry, SeriesId, SymbolPair};
 use hashbrown::HashMap;
 use model::Labels;
 use std::sync::Arc;
@@ -66,6 +66,11 @@ impl Index {
     /// What series entries call a symbol.
     pub fn find_symbol(&self, text: &str) -> Option<u32> {
         self.symbols.find(&self.map, text)
+    }
+
+    /// The way from what series entries call symbols to places among [`Self::symbols`].
+    pub fn numbering(&self) -> Numbering {
+        self.symbols.numbering(&self.map)
     }
 
     /// Label names in order.
@@ -132,6 +137,34 @@ impl Index {
     }
 }
 
+impl Index {
+    /// Reads a series' labels, as numbers, and its chunks.
+    pub fn numbered(
+        &self,
+        id: SeriesId,
+        numbering: &Numbering,
+        labels: &mut Vec<SymbolPair>,
+        into: &mut Vec<ChunkMeta>,
+    ) -> Result<(), Corrupt> {
+        labels.clear();
+        into.clear();
+        let mut entry = self.entry(id)?;
+        let mut whole = true;
+        pairs(&mut entry, &mut |name, value| match (numbering.number(name), numbering.number(value)) {
+            (Some(name), Some(value)) => labels.push(SymbolPair { name, value }),
+            _ => whole = false,
+        })?;
+        if !whole {
+            return Err(Corrupt("lookup label: unknown symbol"));
+        }
+        if !labels.is_sorted_by(|a, b| a.name < b.name) || labels.iter().any(|pair| numbering.is_empty(pair.name.min(pair.value))) {
+            return Err(BAD_ORDER);
+        }
+        chunks(&mut entry, into)
+    }
+}
+
+const BAD_ORDER: Corrupt = Corrupt("labels of a series are out of order or empty");
 const BAD_LABELS: Corrupt = Corrupt("read series label offsets: invalid size");
 const BAD_CHUNKS: Corrupt = Corrupt("read meta for chunk: invalid size");
 
@@ -182,7 +215,7 @@ impl<'i> SeriesReader<'i> {
             return Err(Corrupt("lookup label: unknown symbol"));
         }
         if !texts.is_sorted_by(|a, b| a.0 < b.0) || texts.iter().any(|(name, value)| name.is_empty() || value.is_empty()) {
-            return Err(Corrupt("labels of a series are out of order or empty"));
+            return Err(BAD_ORDER);
         }
         into.labels = Labels::from_sorted(texts.iter().copied());
         chunks(&mut entry, &mut into.chunks)

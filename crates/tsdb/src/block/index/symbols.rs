@@ -5,6 +5,30 @@
 use super::{Corrupt, SAMPLE_EVERY, section};
 use crate::block::cursor::Cursor;
 
+/// The way from what series call symbols to their places among all of them that are texts, from 0.
+#[derive(Debug)]
+pub(crate) struct Numbering {
+    /// What series call them, ascending; none if that is the place.
+    names: Option<Vec<u32>>,
+    count: u32,
+    first_is_empty: bool,
+}
+
+impl Numbering {
+    /// The place of the symbol that a series calls so.
+    pub fn number(&self, name: u32) -> Option<u32> {
+        match &self.names {
+            None => (name < self.count).then_some(name),
+            Some(names) => names.binary_search(&name).ok().map(|place| place as u32),
+        }
+    }
+
+    /// Whether the symbol at a place is the empty text.
+    pub fn is_empty(&self, number: u32) -> bool {
+        number == 0 && self.first_is_empty
+    }
+}
+
 /// Where the symbols of a mapped index lie.
 #[derive(Debug)]
 pub(super) struct Symbols {
@@ -80,6 +104,25 @@ impl Symbols {
     pub fn iter<'f>(&self, file: &'f [u8]) -> impl Iterator<Item = &'f str> + use<'f> {
         let mut cursor = Cursor::new(file.get(self.from..self.upto).unwrap_or_default());
         (0..self.count).map_while(move |_| cursor.text()).filter_map(|text| std::str::from_utf8(text).ok())
+    }
+
+    /// The way from what series call symbols to places among [`Self::iter`].
+    pub fn numbering(&self, file: &[u8]) -> Numbering {
+        let texts = file.get(self.from..self.upto).unwrap_or_default();
+        let mut cursor = Cursor::new(texts);
+        let (mut names, mut all, mut first_is_empty) = (Vec::new(), !self.by_place, false);
+        for at in 0..self.count {
+            let place = self.upto - cursor.rest().len();
+            let Some(text) = cursor.text() else { break };
+            if std::str::from_utf8(text).is_err() {
+                all = false;
+                continue;
+            }
+            first_is_empty |= names.is_empty() && text.is_empty();
+            names.push(if self.by_place { u32::try_from(place).unwrap_or(u32::MAX) } else { at });
+        }
+        let count = names.len() as u32;
+        Numbering { names: (!all).then_some(names), count, first_is_empty }
     }
 
     /// Bytes of memory.

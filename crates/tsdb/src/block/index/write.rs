@@ -9,7 +9,7 @@
 
 use super::{FILE_NAME, HEADER_BYTES, MAGIC, SERIES_ALIGN, Toc};
 use crate::block::cursor::{Cursor, put_text, put_uvarint, put_varint, uvarint_len};
-use crate::block::{BlockError, ChunkMeta};
+use crate::block::{BlockError, ChunkMeta, SymbolPair};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use model::Labels;
@@ -17,12 +17,14 @@ use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 use world::{File, Files};
 
-/// Bytes to collect before they are written.
-const WRITE_BYTES: usize = 1 << 20;
+/// Bytes to collect before they are written: so few that the kernel still finds them in the core's cache.
+const WRITE_BYTES: usize = 128 << 10;
 /// Entries of postings lists that are put in order at a time.
 const POSTINGS_AT_ONCE: u64 = 4 << 20;
 /// Set on the last pair of a series.
 const LAST: u32 = 1 << 31;
+/// No number takes more bytes.
+const LEN_BYTES_MAX: usize = 10;
 /// Of a pair whose turn has not come.
 const ELSEWHERE: u32 = u32::MAX;
 
@@ -54,18 +56,18 @@ impl Output {
     }
 }
 
-/// All symbols as the file holds them, and the way from a text to its number.
+/// All symbols as the file holds them, and, once somebody asks, the way from a text to its number.
 struct Symbols {
     texts: Vec<u8>,
     /// Where each begins in `texts`.
     places: Vec<u32>,
-    numbers: HashTable<u32>,
+    numbers: Option<HashTable<u32>>,
     hasher: RandomState,
 }
 
 impl Symbols {
     fn collect<'s>(symbols: impl IntoIterator<Item = &'s str>) -> Result<Self, BlockError> {
-        let mut all = Self { texts: Vec::new(), places: Vec::new(), numbers: HashTable::new(), hasher: RandomState::default() };
+        let mut all = Self { texts: Vec::new(), places: Vec::new(), numbers: None, hasher: RandomState::default() };
         let mut last: Option<&str> = None;
         for symbol in symbols {
             if last.is_some_and(|last| last >= symbol) {
@@ -76,19 +78,23 @@ impl Symbols {
             let place = u32::try_from(all.texts.len() + symbol.len() + 16)
                 .map(|_| all.texts.len() as u32)
                 .map_err(|_| BlockError::Refused("symbol table size exceeds 4294967295 bytes".to_owned()))?;
-            let number = all.places.len() as u32;
             put_text(&mut all.texts, symbol.as_bytes());
             all.places.push(place);
-            let Self { texts, places, numbers, hasher } = &mut all;
-            numbers.insert_unique(hasher.hash_one(symbol.as_bytes()), number, |number| hasher.hash_one(text(texts, places, *number)));
         }
         Ok(all)
     }
 
-    fn number(&self, symbol: &str) -> Result<u32, BlockError> {
-        let found = self
-            .numbers
-            .find(self.hasher.hash_one(symbol.as_bytes()), |number| text(&self.texts, &self.places, *number) == symbol.as_bytes());
+    fn number(&mut self, symbol: &str) -> Result<u32, BlockError> {
+        let Self { texts, places, numbers, hasher } = self;
+        let numbers = numbers.get_or_insert_with(|| {
+            let hash = |number: &u32| hasher.hash_one(text(texts, places, *number));
+            let mut numbers = HashTable::with_capacity(places.len());
+            for number in 0..places.len() as u32 {
+                numbers.insert_unique(hash(&number), number, hash);
+            }
+            numbers
+        });
+        let found = numbers.find(hasher.hash_one(symbol.as_bytes()), |number| text(texts, places, *number) == symbol.as_bytes());
         found.copied().ok_or_else(|| BlockError::Refused(format!("symbol entry for {symbol:?} does not exist")))
     }
 
@@ -104,14 +110,14 @@ fn text<'t>(texts: &'t [u8], places: &[u32], number: u32) -> &'t [u8] {
 /// Label pairs by the symbols' numbers, and how many series have each.
 #[derive(Default)]
 struct Pairs {
-    pairs: Vec<(u32, u32)>,
+    pairs: Vec<SymbolPair>,
     counts: Vec<u32>,
     numbers: HashTable<u32>,
     hasher: RandomState,
 }
 
 impl Pairs {
-    fn number(&mut self, pair: (u32, u32)) -> u32 {
+    fn number(&mut self, pair: SymbolPair) -> u32 {
         let Self { pairs, counts, numbers, hasher } = self;
         let hash = hasher.hash_one(pair);
         let found = numbers.entry(hash, |number| pairs[*number as usize] == pair, |number| hasher.hash_one(pairs[*number as usize]));
@@ -134,8 +140,9 @@ pub(in crate::block) struct IndexWriter {
     /// Each series' pairs, the last with [`LAST`].
     labelled: Vec<u32>,
     series: Vec<u32>,
-    last: Labels,
-    last_pairs: Vec<(u32, u32, u32)>,
+    /// The last series' labels, and the numbers of these pairs.
+    last: Vec<SymbolPair>,
+    last_pairs: Vec<u32>,
     entry: Vec<u8>,
 }
 
@@ -160,61 +167,76 @@ impl IndexWriter {
             pairs: Pairs::default(),
             labelled: Vec::new(),
             series: Vec::new(),
-            last: Labels::empty(),
+            last: Vec::new(),
             last_pairs: Vec::new(),
             entry: Vec::new(),
         })
     }
 
-    pub fn add_series(&mut self, labels: &Labels, chunks: &[ChunkMeta]) -> Result<(), BlockError> {
-        if *labels <= self.last {
-            return Err(BlockError::Refused(format!("out-of-order series added with label set {labels}, last label set {}", self.last)));
+    /// The numbers of labels' names and values.
+    pub fn numbers(&mut self, labels: &Labels) -> Result<Vec<SymbolPair>, BlockError> {
+        labels.iter().map(|(name, value)| Ok(SymbolPair { name: self.symbols.number(name)?, value: self.symbols.number(value)? })).collect()
+    }
+
+    /// The labels with these numbers, of which each must be a symbol's.
+    pub fn labels(&self, pairs: &[SymbolPair]) -> Labels {
+        let text = |number| std::str::from_utf8(self.symbols.text(number)).expect("`collect` was given texts");
+        Labels::from_pairs(pairs.iter().map(|pair| (text(pair.name), text(pair.value))))
+    }
+
+    pub fn add_series(&mut self, labels: &[SymbolPair], chunks: &[ChunkMeta]) -> Result<(), BlockError> {
+        if labels.iter().any(|pair| pair.name.max(pair.value) as usize >= self.symbols.places.len()) {
+            return Err(BlockError::Refused("a label is none of the symbols".to_owned()));
+        }
+        if *labels <= *self.last {
+            let (labels, last) = (self.labels(labels), self.labels(&self.last));
+            return Err(BlockError::Refused(format!("out-of-order series added with label set {labels}, last label set {last}")));
         }
         check_order(chunks)?;
         self.out.pad(SERIES_ALIGN)?;
         let id =
             u32::try_from(self.out.position / SERIES_ALIGN).map_err(|_| BlockError::Refused("exceeding max size of 64GiB".to_owned()))?;
         self.number_pairs(labels)?;
-        self.entry.clear();
-        put_uvarint(&mut self.entry, self.last_pairs.len() as u64);
-        for (at, (name, value, pair)) in self.last_pairs.iter().enumerate() {
-            put_uvarint(&mut self.entry, u64::from(*name));
-            put_uvarint(&mut self.entry, u64::from(*value));
-            self.pairs.counts[*pair as usize] += 1;
-            self.labelled.push(if at + 1 == self.last_pairs.len() { *pair | LAST } else { *pair });
+        let Self { entry, pairs, labelled, .. } = self;
+        entry.clear();
+        // Room for the length, which is known in the end.
+        entry.resize(LEN_BYTES_MAX, 0);
+        put_uvarint(entry, labels.len() as u64);
+        for (label, pair) in labels.iter().zip(&self.last_pairs) {
+            put_uvarint(entry, u64::from(label.name));
+            put_uvarint(entry, u64::from(label.value));
+            pairs.counts[*pair as usize] += 1;
+            labelled.push(*pair);
         }
-        put_chunks(&mut self.entry, chunks);
-        let mut len = Vec::with_capacity(10);
-        put_uvarint(&mut len, self.entry.len() as u64);
-        self.out.put(&len)?;
-        self.out.put(&self.entry)?;
-        self.out.put(&crc32c::crc32c(&self.entry).to_be_bytes())?;
+        if let Some(last) = labelled.last_mut() {
+            *last |= LAST;
+        }
+        put_chunks(entry, chunks);
+        let len = (entry.len() - LEN_BYTES_MAX) as u64;
+        let checksum = crc32c::crc32c(&entry[LEN_BYTES_MAX..]);
+        entry.extend_from_slice(&checksum.to_be_bytes());
+        let start = LEN_BYTES_MAX - uvarint_len(len) as usize;
+        put_uvarint_at(&mut entry[start..], len);
+        self.out.put(&entry[start..])?;
         self.series.push(id);
-        self.last = labels.clone();
+        self.last.clear();
+        self.last.extend_from_slice(labels);
         Ok(())
     }
 
-    /// Puts the numbers of names, values and pairs into `last_pairs`. Neighbours in label order share most of them.
-    fn number_pairs(&mut self, labels: &Labels) -> Result<(), BlockError> {
-        for (at, (name, value)) in labels.iter().enumerate() {
-            let known = self.last_pairs.get(at).copied();
-            if let Some((known_name, known_value, _)) = known
-                && self.symbols.text(known_name) == name.as_bytes()
-                && self.symbols.text(known_value) == value.as_bytes()
-            {
+    /// Puts the numbers of the pairs into `last_pairs`. Neighbours in label order share most of them.
+    fn number_pairs(&mut self, labels: &[SymbolPair]) -> Result<(), BlockError> {
+        self.last_pairs.resize(labels.len(), 0);
+        for (at, pair) in labels.iter().enumerate() {
+            if self.last.get(at) == Some(pair) {
                 continue;
             }
-            let (name, value) = (self.symbols.number(name)?, self.symbols.number(value)?);
-            let pair = self.pairs.number((name, value));
-            if pair >= LAST {
+            let number = self.pairs.number(*pair);
+            if number >= LAST {
                 return Err(BlockError::Refused("too many label pairs".to_owned()));
             }
-            match self.last_pairs.get_mut(at) {
-                Some(place) => *place = (name, value, pair),
-                None => self.last_pairs.push((name, value, pair)),
-            }
+            self.last_pairs[at] = number;
         }
-        self.last_pairs.truncate(labels.len());
         Ok(())
     }
 
@@ -234,7 +256,7 @@ impl IndexWriter {
         toc.label_indices_table = out.position;
         toc.postings_table = out.position;
         let lists = std::iter::once((&[][..], &[][..], series.len() as u64)).chain(order.iter().map(|number| {
-            let (name, value) = pairs[*number as usize];
+            let SymbolPair { name, value } = pairs[*number as usize];
             (symbols.text(name), symbols.text(value), u64::from(counts[*number as usize]))
         }));
         let mut next_list = first_list;
@@ -247,6 +269,18 @@ impl IndexWriter {
         out.put(&toc.write())?;
         out.flush()?;
         out.file.sync().map_err(|error| BlockError::io(&out.path, error))
+    }
+}
+
+/// Writes a number into the first bytes, as [`put_uvarint`] does.
+fn put_uvarint_at(bytes: &mut [u8], mut value: u64) {
+    for byte in bytes {
+        *byte = value as u8 & 0x7f;
+        value >>= 7;
+        if value == 0 {
+            return;
+        }
+        *byte |= 0x80;
     }
 }
 

@@ -50,7 +50,14 @@ impl Twin {
         let pairs: BTreeSet<(&str, &str)> = self.alive.values().flat_map(|(labels, _)| labels.iter()).collect();
         assert_eq!(index.pair_count(), pairs.len());
         let symbols: BTreeSet<&str> = pairs.iter().flat_map(|(name, value)| [*name, *value]).collect();
-        assert!(index.sorted_symbols().iter().eq(&symbols));
+        let numbered = index.numbered_symbols(None);
+        assert!(numbered.texts.iter().eq(symbols.iter().copied()));
+        let numbered_found = index.numbered_symbols(Some(found));
+        for (slot, numbered) in found.iter().flat_map(|slot| [(*slot, &numbered), (*slot, &numbered_found)]) {
+            let text = |number| numbered.texts.get(number).unwrap();
+            let labels = index.numbered_labels(slot, numbered).map(|pair| (text(pair.name), text(pair.value)));
+            assert!(labels.eq(self.alive[&slot].0.iter()));
+        }
         let of_found: BTreeSet<(&str, &str)> = found.iter().flat_map(|slot| self.alive[slot].0.iter()).collect();
         let slots: RoaringBitmap = found.iter().copied().collect();
         for (pairs, slots) in [(pairs, None), (of_found, Some(&slots))] {

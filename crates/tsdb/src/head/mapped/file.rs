@@ -13,6 +13,9 @@ const READ_AHEAD: usize = 512;
 /// No chunk has more bytes: one that says so is damaged.
 const CHUNK_BYTES_MAX: usize = 128 << 20;
 
+/// So many bytes that are not mapped yet are worth another map.
+const WORTH_MAPPING: u64 = 64 << 10;
+
 /// Why a chunk cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -46,8 +49,15 @@ pub struct HeadFile {
 enum Content {
     /// Nobody writes it any more.
     Sealed(Arc<Map>),
-    /// `tail` comes behind the `written` bytes that the file has.
-    Growing { reader: Arc<dyn ReadAt>, written: u64, tail: Vec<u8> },
+    /// `tail` comes behind the `written` bytes that the file has, of which some may be mapped: it only gets longer.
+    Growing { reader: Arc<dyn ReadAt>, mapped: Option<Mapped>, written: u64, tail: Vec<u8> },
+}
+
+/// The first bytes of a file that grows.
+struct Mapped {
+    map: Arc<Map>,
+    /// The map may be longer, by what a write left that failed.
+    len: usize,
 }
 
 impl HeadFile {
@@ -56,7 +66,7 @@ impl HeadFile {
     }
 
     pub(super) fn begin(path: PathBuf, number: u32, reader: Arc<dyn ReadAt>, header: &[u8]) -> Self {
-        Self { path, number, content: RwLock::new(Content::Growing { reader, written: 0, tail: header.to_vec() }) }
+        Self { path, number, content: RwLock::new(Content::Growing { reader, mapped: None, written: 0, tail: header.to_vec() }) }
     }
 
     /// Where it lies, or lay.
@@ -81,6 +91,10 @@ impl HeadFile {
             Content::Growing { written, tail, .. } if u64::from(offset) >= *written => {
                 let at = (u64::from(offset) - written) as usize;
                 self.parse(tail.get(at..).unwrap_or(&[]), place, read)
+            }
+            Content::Growing { mapped: Some(Mapped { map, len }), .. } if (offset as usize) < *len => {
+                // Chunks are written whole, so this one ends within what was written then.
+                self.parse(map.get(offset as usize..*len).unwrap_or(&[]), place, read)
             }
             Content::Growing { reader, written, .. } => {
                 let (reader, left) = (reader.clone(), (written - u64::from(offset)) as usize);
@@ -172,6 +186,27 @@ impl HeadFile {
             tail.clear();
         }
         Ok(())
+    }
+
+    /// Maps what is written by now, if that is much: whoever is about to read all of it needs no call for each chunk.
+    pub(super) fn map_written(&self, files: &dyn Files) {
+        let written = self.written();
+        let known = match &*self.read() {
+            Content::Sealed(_) => return,
+            Content::Growing { mapped, .. } => mapped.as_ref().map_or(0, |mapped| mapped.len as u64),
+        };
+        if written - known < WORTH_MAPPING {
+            return;
+        }
+        match files.map(&self.path) {
+            Ok(map) => {
+                let len = map.len().min(written as usize);
+                if let Content::Growing { mapped, .. } = &mut *self.write() {
+                    *mapped = Some(Mapped { map, len });
+                }
+            }
+            Err(error) => tracing::warn!(component = "tsdb", err = %error, path = %self.path.display(), "map head chunk file"),
+        }
     }
 
     /// Maps the file, all of which is written. Without a map it goes on to be read as before.

@@ -3,8 +3,8 @@
 //! Whatever is here is in the log too, so a chunk is worth no sync and a damaged file no more than the time to replay it: what
 //! lies behind the first damage is dropped, as Prometheus drops it, because replay skips what a series' last chunk here covers.
 //!
-//! Chunks go through a small buffer. A file that a run has finished is mapped; the one being written is read with `pread`,
-//! and what has not reached it yet from the buffer. Whoever reads holds the file, so that a deletion only takes its name.
+//! Chunks go through a small buffer. A file that a run has finished is mapped; the one being written is read with `pread`, but for what
+//! was mapped of it for a compaction, and what has not reached it yet from the buffer. Whoever reads holds the file, so that a deletion only takes its name.
 //!
 //! # Invariants
 //! - Files are numbered without gaps, and a run only appends to files that it created.
@@ -250,6 +250,14 @@ impl Mapped {
         Self::flush_current(&*self.files, current).inspect_err(|_| {
             self.writes_failed.fetch_add(1, Ordering::Relaxed);
         })
+    }
+
+    /// Maps what the file that is being written has by now: it will be read from end to end.
+    pub fn map_written(&self) {
+        let writer = self.lock();
+        if let Some(current) = &writer.current {
+            current.file.map_written(&*self.files);
+        }
     }
 
     /// Makes everything durable, for a clean stop.
