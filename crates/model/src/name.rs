@@ -12,6 +12,22 @@ pub fn is_legacy_metric_name(name: &str) -> bool {
     !bytes.is_empty() && !bytes[0].is_ascii_digit() && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b == b':')
 }
 
+/// The name with `_` for each character that a legacy name may not have; it may still begin with a digit. (What service
+/// discovery makes of names.)
+pub fn sanitize_label_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
+}
+
+/// The same, but always a legacy name: also a first digit becomes `_`, and so does an empty name.
+pub fn sanitize_full_label_name(name: &str) -> String {
+    let sanitized = sanitize_label_name(name);
+    match sanitized.chars().next() {
+        None => "_".into(),
+        Some(first) if first.is_ascii_digit() => format!("_{}", &sanitized[1..]),
+        Some(_) => sanitized,
+    }
+}
+
 /// Go's `strconv.Quote`.
 pub fn quote(text: &str) -> String {
     quote_bytes(text.as_bytes())

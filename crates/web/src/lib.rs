@@ -9,6 +9,7 @@
 pub mod api;
 mod app;
 pub mod json;
+pub mod links;
 mod listen;
 mod metrics;
 mod page;

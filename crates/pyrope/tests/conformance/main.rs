@@ -13,6 +13,7 @@ mod parser;
 mod promql_scripts;
 mod relabel;
 mod remote_write;
+mod strutil;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
@@ -33,6 +34,7 @@ const RUNNERS: &[(&str, Runner)] = &[
     ("promqltest", promql_scripts::run),
     ("relabel", relabel::run),
     ("remote_write", remote_write::run),
+    ("strutil", strutil::run),
     ("tsdb", tsdb::run),
 ];
 
