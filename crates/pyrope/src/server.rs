@@ -152,7 +152,7 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
             tokio::select! {
                 replayed = &mut replay, if !app.is_ready() => match replayed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
                     Ok(()) => {
-                        app.set_ready(true);
+                        app.set_ready();
                         tracing::info!("Server is ready to receive web requests.");
                     }
                     Err(error) => {
@@ -176,7 +176,7 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
         }
     }
 
-    app.set_ready(false);
+    app.stop();
     tracing::info!("Stopping scrape manager...");
     scrape.stop().await;
     stop.cancel();

@@ -87,6 +87,7 @@ pub struct App {
     query_log: RwLock<Option<Arc<QueryLog>>>,
     config: RwLock<ConfigState>,
     ready: AtomicBool,
+    stopping: AtomicBool,
 }
 
 /// The configuration in force, and how the last attempt to change it went.
@@ -110,18 +111,30 @@ impl App {
             query_log: RwLock::default(),
             config: RwLock::default(),
             ready: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             options,
         }
     }
 
-    /// From here on `/-/ready` answers 200, or 503 again when the server stops.
-    pub fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Release);
+    /// From here on `/-/ready` answers 200.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// The server stops: from here on `/-/ready` answers 503 and says why.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.ready.store(false, Ordering::Release);
     }
 
     /// Whether `/-/ready` answers 200.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
+    }
+
+    /// Whether the server is stopping.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     /// Queries from here on are evaluated by this engine.

@@ -84,15 +84,17 @@ async fn healthy() -> &'static str {
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Response {
-    if app.is_ready() { "Prometheus Server is Ready.\n".into_response() } else { service_unavailable() }
+    if app.is_ready() { "Prometheus Server is Ready.\n".into_response() } else { service_unavailable(&app) }
 }
 
-fn service_unavailable() -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable").into_response()
+/// Not ready yet, or no more.
+pub(crate) fn service_unavailable(app: &App) -> Response {
+    let stopping = if app.is_stopping() { "true" } else { "false" };
+    (StatusCode::SERVICE_UNAVAILABLE, [("x-prometheus-stopping", stopping)], "Service Unavailable").into_response()
 }
 
 async fn only_when_ready(State(app): State<Arc<App>>, request: axum::extract::Request, next: middleware::Next) -> Response {
-    if app.is_ready() { next.run(request).await } else { service_unavailable() }
+    if app.is_ready() { next.run(request).await } else { service_unavailable(&app) }
 }
 
 async fn reload(State(app): State<Arc<App>>) -> Response {
@@ -104,7 +106,7 @@ async fn reload(State(app): State<Arc<App>>) -> Response {
     match answer {
         Some(Ok(())) => StatusCode::OK.into_response(),
         Some(Err(message)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {message}\n")).into_response(),
-        None => service_unavailable(),
+        None => service_unavailable(&app),
     }
 }
 

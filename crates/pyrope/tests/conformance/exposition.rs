@@ -13,7 +13,6 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 use storage::{Appender, Batch, Column, CommitError, Committed, Interval, Queryable as _, RowSeries, SelectHints};
 use tsdb::Head;
 use world::{Clock as _, SystemClock};
@@ -102,7 +101,7 @@ async fn judge(
 ) -> Result<(), String> {
     let file = row["file"].as_str().unwrap();
     let ups = |after: usize| store.latest("up").iter().filter(|(_, history)| history.len() > after).count() >= target_count;
-    until(|| ups(0)).await?;
+    until(store, || ups(0)).await?;
     // The first scrape is what counts; a series' first sample is of it, but for those with times of their own.
     let sum = |name: &str| store.latest(name).values().map(|history| history[0].1).sum::<f64>();
     let accepted = row["accepted"].as_bool().unwrap();
@@ -130,7 +129,7 @@ async fn judge(
         judge_exemplars(folder, file, row, store)?;
     }
     if let Some(after) = row.get("after_second") {
-        until(|| ups(1)).await?;
+        until(store, || ups(1)).await?;
         let up = store.latest("up").values().all(|history| history[1].1 == 1.0);
         same("second up", &up, &after["accepted"].as_bool().unwrap())?;
         let got: BTreeSet<String> = store.visible().iter().map(|(labels, value)| line(labels, *value, None, false)).collect();
@@ -250,13 +249,11 @@ fn judge_exemplars(folder: &Path, file: &str, row: &Value, store: &Store) -> Res
     same("exemplars", &got, &expected)
 }
 
-async fn until(done: impl Fn() -> bool) -> Result<(), String> {
-    let deadline = Instant::now() + DEADLINE;
+/// Looks again after each commit.
+async fn until(store: &Store, done: impl Fn() -> bool) -> Result<(), String> {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
     while !done() {
-        if Instant::now() > deadline {
-            return Err("no scrape in time".into());
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::timeout_at(deadline, store.committed.notified()).await.map_err(|_| "no scrape in time".to_owned())?;
     }
     Ok(())
 }
@@ -267,14 +264,22 @@ struct Store {
     head: Head,
     exemplars: Mutex<BTreeSet<String>>,
     batches: AtomicUsize,
+    committed: tokio::sync::Notify,
 }
 
 impl Appender for Store {
     fn commit(&self, batch: &Batch, result: &mut Committed) -> Result<(), CommitError> {
         self.head.commit(batch, result)?;
-        if self.batches.fetch_add(1, Ordering::Relaxed) > 0 {
-            return Ok(());
+        if self.batches.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.note_exemplars(batch, result);
         }
+        self.committed.notify_one();
+        Ok(())
+    }
+}
+
+impl Store {
+    fn note_exemplars(&self, batch: &Batch, result: &Committed) {
         let scraped_at = batch.rows.last().map(|row| row.timestamp);
         let mut noted = self.exemplars.lock().unwrap();
         for (series, exemplar) in &batch.exemplars {
@@ -289,7 +294,6 @@ impl Appender for Store {
             let time = Some(exemplar.timestamp).filter(|t| Some(*t) != scraped_at).map(|t| t.0);
             noted.insert(format!("{series:?} {labels:?} {} {time:?}", model::number::format_json(exemplar.value)));
         }
-        Ok(())
     }
 }
 

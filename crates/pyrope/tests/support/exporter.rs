@@ -43,6 +43,11 @@ impl Exporter {
         exporter
     }
 
+    /// How many requests for `path` there have been.
+    pub fn count(&self, path: &str) -> u64 {
+        self.pages.lock().unwrap().get(path).map_or(0, |(_, count)| *count)
+    }
+
     /// The next request for `path` gets this.
     pub fn set(&self, path: &str, reply: Reply) {
         self.pages.lock().unwrap().entry(path.to_owned()).or_insert((Reply::Hangup, 0)).0 = reply;

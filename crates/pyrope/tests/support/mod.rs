@@ -83,15 +83,20 @@ impl Server {
     }
 
     /// Waits until what `command` starts is ready on `port`; its log goes to `folder/log`.
-    pub fn spawn(folder: &Path, port: u16, mut command: Command) -> Self {
-        let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
-        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let mut server = Self { address: format!("127.0.0.1:{port}"), folder: folder.to_owned(), child };
+    pub fn spawn(folder: &Path, port: u16, command: Command) -> Self {
+        let mut server = Self::begin(folder, port, command);
         server.wait_until_ready();
         server
     }
 
-    fn wait_until_ready(&mut self) {
+    /// Likewise, without waiting.
+    pub fn begin(folder: &Path, port: u16, mut command: Command) -> Self {
+        let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        Self { address: format!("127.0.0.1:{port}"), folder: folder.to_owned(), child }
+    }
+
+    pub fn wait_until_ready(&mut self) {
         let deadline = Instant::now() + DEADLINE;
         loop {
             if get(&self.address, "/-/ready").is_some_and(|answer| answer.status == 200) {
@@ -130,6 +135,11 @@ impl Server {
 
     pub fn signal(&self, signal: Signal) {
         rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// The exit code, if it has ended.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.child.try_wait().unwrap().and_then(|status| status.code())
     }
 
     /// SIGTERM, and the exit code once it has ended.

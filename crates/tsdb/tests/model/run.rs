@@ -197,11 +197,7 @@ impl Run {
     fn maintain(&mut self) -> Result<(), String> {
         let clean = self.random.once_in(3);
         self.tell(if clean { "clean tombstones" } else { "maintain" });
-        if self.settings.retention.time_ms > 0 {
-            let newest =
-                self.db().block_metas().iter().map(|meta| meta.max_time).max().max(self.store.newest().map(|newest| newest + 2 * HOUR));
-            self.store.retain_from(newest.map_or(i64::MIN, |newest| newest - self.settings.retention.time_ms));
-        }
+        self.may_forget();
         let db = self.db();
         let read = self.fault.is_none() && self.random.once_in(2);
         let working = Arc::new(());
@@ -228,10 +224,19 @@ impl Run {
         {
             return Err(format!("maintain: {error}"));
         }
+        self.look_at_blocks()
+    }
+
+    /// What maintenance may let go of.
+    fn may_forget(&mut self) {
+        if self.settings.retention.time_ms > 0 {
+            let newest =
+                self.db().block_metas().iter().map(|meta| meta.max_time).max().max(self.store.newest().map(|newest| newest + 2 * HOUR));
+            self.store.retain_from(newest.map_or(i64::MIN, |newest| newest - self.settings.retention.time_ms));
+        }
         if self.settings.stale_series_threshold > 0.0 {
             self.store.stale_series_may_go();
         }
-        self.look_at_blocks()
     }
 
     fn other_settings(&mut self) -> Settings {
@@ -402,6 +407,7 @@ impl Run {
         if matches!(self.fault, Some(Fault::Once(at, _)) if self.disk.operations() > at) {
             self.set_fault(None);
             // A block that could not be read while it was opened is looked at again before long; until then readers miss it.
+            self.may_forget();
             self.db().maintain().map_err(|error| format!("maintain: {error}"))?;
         }
         self.look_at_blocks()

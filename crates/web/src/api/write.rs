@@ -18,7 +18,7 @@ pub async fn write(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes)
         return (StatusCode::NOT_FOUND, format!("{hint}\n")).into_response();
     }
     if !app.is_ready() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable").into_response();
+        return crate::routes::service_unavailable(&app);
     }
     let text = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let (content_type, encoding) = (text(header::CONTENT_TYPE), text(header::CONTENT_ENCODING));
