@@ -49,7 +49,7 @@ impl XorAppender {
     }
 
     /// As [`XorAppender::resume`], of bytes of which the samples may not be all; how many they are.
-    pub(super) fn resume_within(bytes: &[u8]) -> Result<(Self, usize), Corrupt> {
+    pub(crate) fn resume_within(bytes: &[u8]) -> Result<(Self, usize), Corrupt> {
         let count = sample_count(bytes).ok_or(Corrupt::NoHeader { len: bytes.len() })?;
         let mut decoder = Decoder::new(&bytes[HEADER_LEN..], count);
         for _ in 0..count {
@@ -168,6 +168,12 @@ impl XorAppender {
 /// How many samples the header counts; none if there is no header.
 pub fn sample_count(bytes: &[u8]) -> Option<u16> {
     bytes.first_chunk::<HEADER_LEN>().map(|header| u16::from_be_bytes(*header))
+}
+
+/// Time of a chunk's first sample; none if there is no such sample.
+pub(crate) fn first_time(bytes: &[u8]) -> Option<i64> {
+    sample_count(bytes).filter(|count| *count > 0)?;
+    Reader::new(&bytes[HEADER_LEN..]).varint()
 }
 
 /// Appends the samples of a chunk with times in `range` to `times` and `values`.

@@ -159,11 +159,14 @@ impl Db {
                 false
             }
             Some((at, from)) => {
-                let grown = || {
-                    segment::list(&*self.options.files, &self.options.dir.join("wal"))
-                        .map(|layout| layout.bytes_from(&*self.options.files, from))
+                let layout = segment::list(&*self.options.files, &self.options.dir.join("wal"));
+                let is_recent = (at..at.saturating_add(SAVE_PAUSE_MS)).contains(&now);
+                let much = if is_recent {
+                    self.head.series_count().saturating_mul(SAVE_LOG_SERIES_BYTES).max(SAVE_SOON_BYTES)
+                } else {
+                    SAVE_LOG_BYTES
                 };
-                !(at..at.saturating_add(SAVE_PAUSE_MS)).contains(&now) && grown().is_ok_and(|bytes| bytes >= SAVE_LOG_BYTES)
+                layout.is_ok_and(|layout| layout.bytes_from(&*self.options.files, from) >= much)
             }
         };
         if !due || self.stopping.load(Ordering::Relaxed) {
@@ -525,6 +528,11 @@ pub(super) const MAINTENANCE_PAUSE: Duration = Duration::from_secs(15);
 const SAVE_PAUSE_MS: i64 = 5 * 60 * 1000;
 /// unless the log has grown by less than this since: a start reads that in no time.
 const SAVE_LOG_BYTES: u64 = 8 << 20;
+/// It is saved sooner when the log has grown by so much for each series, three times what is saved of it: then replaying the log takes
+/// longer than reading what is saved, and saving costs a few hundredths of what taking the samples in did;
+const SAVE_LOG_SERIES_BYTES: u64 = 450;
+/// and by at least this.
+const SAVE_SOON_BYTES: u64 = 64 << 20;
 /// The longest pause after failures.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 

@@ -39,6 +39,9 @@ use std::time::{Duration, Instant};
 use storage::{Interval, SeriesHandle, SeriesRef, Slot};
 use world::{Files, Map};
 
+/// Series of the saved head that are added together.
+const RESTORED: usize = 512;
+
 /// What a replay found.
 #[derive(Debug, Default)]
 pub(super) struct Replayed {
@@ -233,25 +236,46 @@ struct State<'s, 'd> {
 impl State<'_, '_> {
     /// Takes over what was saved; whether that was all.
     fn restore(&mut self, saved: &Map) -> bool {
+        let mut prepared = Vec::new();
         let whole = saved::read(saved, |saved| match saved {
             Saved::LastRef(series_ref) => self.db.head.reserve_ref(series_ref),
             Saved::Removed(series_ref, segment, max_time) => {
                 self.replayed.removed.push((series_ref, Nameless { segment: SegmentIndex(segment), max_time }));
             }
-            Saved::Series(series) => self.restore_series(series),
+            Saved::Series(labels, series) => {
+                if self.db.head.prepare_series(series.series_ref, &labels) {
+                    prepared.push(series);
+                }
+                if prepared.len() >= RESTORED {
+                    self.restore_series(&mut prepared);
+                }
+            }
             Saved::Exemplar(series_ref, exemplar) => {
+                self.restore_series(&mut prepared);
                 if let Some(slot) = self.refs.get(series_ref) {
                     self.db.head.replay_exemplar(slot, exemplar);
                 }
             }
         });
+        self.restore_series(&mut prepared);
         whole && !saved.is_faulty()
     }
 
-    fn restore_series(&mut self, series: SavedSeries<'_>) {
-        let Some(handle) = self.db.head.restore_series(series.series_ref, series.labels) else { return };
-        self.name(series.series_ref, handle);
-        let slot = handle.slot;
+    /// Adds the series that were prepared, and gives them what is theirs.
+    fn restore_series(&mut self, prepared: &mut Vec<SavedSeries<'_>>) {
+        if prepared.is_empty() {
+            return;
+        }
+        let mut named = std::mem::take(&mut self.named);
+        self.db.head.restore_series(&mut named);
+        for (series, (series_ref, handle)) in prepared.drain(..).zip(named.drain(..)) {
+            self.name(series_ref, handle);
+            self.restore_samples(handle.slot, series);
+        }
+        self.named = named;
+    }
+
+    fn restore_samples(&mut self, slot: Slot, series: SavedSeries<'_>) {
         for alias in series.aliases {
             self.refs.set(alias, slot);
             self.replayed.known_aliases.push((alias, series.series_ref));

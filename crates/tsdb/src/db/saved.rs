@@ -36,15 +36,13 @@ const SHARED_MAX: usize = 64;
 /// Distinct label pairs of neighbours after which they are forgotten.
 const PAIRS_MAX: usize = 1 << 14;
 
-/// What is saved of one series.
+/// What is saved of one series beside its labels.
 #[derive(Debug)]
 pub struct SavedSeries<'b> {
     /// Its name in the log.
     pub series_ref: SeriesRef,
     /// Other names of it in logs and chunk files.
     pub aliases: Vec<SeriesRef>,
-    /// Its labels.
-    pub labels: LabelRow<'b>,
     /// Encoding and bytes of chunks that no file has, oldest first.
     pub chunks: Vec<(Encoding, &'b [u8])>,
     /// What is deleted of it.
@@ -57,13 +55,13 @@ pub struct SavedSeries<'b> {
 
 /// What is saved, in the order in which it is read.
 #[derive(Debug)]
-pub enum Saved<'b> {
+pub enum Saved<'s, 'b> {
     /// The highest ref given.
     LastRef(SeriesRef),
     /// A ref without a series, the last segment that may have samples under it, and the time of the last one that is in no block.
     Removed(SeriesRef, u32, i64),
     /// A series.
-    Series(SavedSeries<'b>),
+    Series(LabelRow<'s>, SavedSeries<'b>),
     /// An exemplar of one of them.
     Exemplar(SeriesRef, Exemplar),
 }
@@ -229,13 +227,12 @@ fn write_to(db: &Db, maintenance: &Maintenance, unfinished: &Path, last_ref: Ser
         writer.bytes.extend_from_slice(&nameless.max_time.to_le_bytes());
     }
     let closing = db.phase() == super::Phase::Closed;
-    let mut before = Labels::empty();
+    let mut before = Vec::new();
     for piece in 0.. {
         let more = db.head.export(piece, |series| {
             if series.series_ref <= last_ref {
                 let aliases = maintenance.aliases.get(&series.series_ref).map_or(&[][..], Vec::as_slice);
-                writer.series(series, aliases, &before);
-                before = series.labels.clone();
+                writer.series(series, aliases, &mut before);
             }
         });
         writer.flush_if_full()?;
@@ -307,18 +304,22 @@ impl Writer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    fn series(&mut self, series: &Exported<'_>, aliases: &[SeriesRef], before: &Labels) {
+    /// Writes a series; `before` are the label pairs of the one before, and then its own.
+    fn series(&mut self, series: &Exported<'_>, aliases: &[SeriesRef], before: &mut Vec<u32>) {
         self.number(series.series_ref.0);
         self.number(aliases.len() as u64);
         aliases.iter().for_each(|alias| self.number(alias.0));
         let mut mask = 0u64;
-        for (at, (mine, other)) in series.labels.iter().zip(before.iter()).take(SHARED_MAX).enumerate() {
-            mask |= u64::from(mine == other) << at;
+        for (at, (mine, other)) in series.labels.numbers().zip(&*before).take(SHARED_MAX).enumerate() {
+            mask |= u64::from(mine == *other) << at;
         }
-        self.number(series.labels.iter().count() as u64);
+        before.clear();
+        before.extend(series.labels.numbers());
+        self.number(before.len() as u64);
         self.number(mask);
-        for (at, (name, value)) in series.labels.iter().enumerate() {
+        for (at, number) in before.iter().enumerate() {
             if at >= SHARED_MAX || mask >> at & 1 == 0 {
+                let (name, value) = series.labels.texts(*number);
                 self.data(name.as_bytes());
                 self.data(value.as_bytes());
             }
@@ -421,14 +422,14 @@ fn parts(bytes: &[u8]) -> Option<(&[u8], &[u8; FACTS * 8])> {
 }
 
 /// Gives what is saved to `visit`; whether all of it could be read.
-pub fn read(bytes: &[u8], visit: impl FnMut(Saved<'_>)) -> bool {
+pub fn read<'b>(bytes: &'b [u8], visit: impl FnMut(Saved<'_, 'b>)) -> bool {
     parts(bytes).and_then(|(body, _)| Reader(body).all(visit)).is_some()
 }
 
 struct Reader<'b>(&'b [u8]);
 
 impl<'b> Reader<'b> {
-    fn all(mut self, mut visit: impl FnMut(Saved<'_>)) -> Option<()> {
+    fn all(mut self, mut visit: impl FnMut(Saved<'_, 'b>)) -> Option<()> {
         visit(Saved::LastRef(SeriesRef(self.number()?)));
         for _ in 0..self.number()? {
             let (series_ref, segment) = (SeriesRef(self.number()?), u32::try_from(self.number()?).ok()?);
@@ -439,7 +440,10 @@ impl<'b> Reader<'b> {
         loop {
             match self.number()? {
                 0 => break,
-                series_ref => visit(Saved::Series(self.series(SeriesRef(series_ref), &mut neighbours, &mut packed, begins)?)),
+                series_ref => {
+                    let series = self.series(SeriesRef(series_ref), &mut neighbours, &mut packed)?;
+                    visit(Saved::Series(neighbours.row(&packed, begins), series));
+                }
             }
             begins = neighbours.count() > PAIRS_MAX;
             if begins {
@@ -454,13 +458,8 @@ impl<'b> Reader<'b> {
         }
     }
 
-    fn series<'s>(
-        &mut self,
-        series_ref: SeriesRef,
-        neighbours: &'s mut Neighbours<'b>,
-        packed: &'s mut Vec<u8>,
-        begins: bool,
-    ) -> Option<SavedSeries<'s>> {
+    /// Reads a series, whose labels `neighbours` and `packed` have then.
+    fn series(&mut self, series_ref: SeriesRef, neighbours: &mut Neighbours<'b>, packed: &mut Vec<u8>) -> Option<SavedSeries<'b>> {
         let mut aliases = Vec::new();
         for _ in 0..self.number()? {
             aliases.push(SeriesRef(self.number()?));
@@ -505,8 +504,7 @@ impl<'b> Reader<'b> {
                 Some(Metadata { kind, unit: self.text()?.to_owned(), help: self.text()?.to_owned() })
             }
         };
-        let labels = neighbours.row(packed, begins);
-        Some(SavedSeries { series_ref, aliases, labels, chunks, deleted, settled_until, metadata })
+        Some(SavedSeries { series_ref, aliases, chunks, deleted, settled_until, metadata })
     }
 
     fn exemplar(&mut self) -> Option<Exemplar> {

@@ -1,11 +1,13 @@
 //! What is saved of the head beside its files: series, open chunks, deletions, metadata, exemplars.
 
 use super::Head;
+use super::index::Index;
+use super::pairs::PairId;
 use super::series::Open;
 use super::slab::SLAB_SLOTS;
 use crate::chunk::Encoded;
 use crate::tombstones::Intervals;
-use model::{Exemplar, Labels, Metadata};
+use model::{Exemplar, Metadata};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use storage::{SeriesHandle, SeriesRef, Slot};
@@ -19,7 +21,7 @@ pub struct Exported<'s> {
     /// Its name in the log.
     pub series_ref: SeriesRef,
     /// Its labels.
-    pub labels: Labels,
+    pub labels: ExportedLabels<'s>,
     /// Full chunks in order that no file has yet.
     pub full: &'s [Encoded],
     /// Its open chunk.
@@ -30,6 +32,31 @@ pub struct Exported<'s> {
     pub settled_until: Option<i64>,
     /// Its metadata.
     pub metadata: Option<Arc<Metadata>>,
+}
+
+/// The labels of a series: pairs by number, which stay the same as long as no series is removed.
+#[derive(Clone, Copy, Debug)]
+pub struct ExportedLabels<'s> {
+    index: &'s Index,
+    slot: u32,
+}
+
+impl<'s> ExportedLabels<'s> {
+    /// The numbers of its pairs, in order of name.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> + 's {
+        self.index.pair_ids(self.slot).map(|pair| pair.0)
+    }
+
+    /// Name and value of one of its pairs.
+    pub fn texts(&self, number: u32) -> (&'s str, &'s str) {
+        self.index.pairs.texts(PairId(number))
+    }
+
+    /// Names and values, in order of name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'s str, &'s str)> + 's {
+        let Self { index, slot } = *self;
+        index.pair_ids(slot).map(|pair| index.pairs.texts(pair))
+    }
 }
 
 impl Head {
@@ -52,7 +79,7 @@ impl Head {
             }
             visit(&Exported {
                 series_ref: series.series_ref(),
-                labels: index.labels(slot),
+                labels: ExportedLabels { index: &index, slot },
                 full: series.full(),
                 open: series.open(),
                 deleted: series.deleted(),

@@ -5,6 +5,7 @@
 
 use super::Head;
 use super::commit::{LockedSlab, stale_as};
+use super::index::Index;
 use super::mapped::{MappedChunk, Place};
 use super::ooo::OooChunk;
 use super::sequence::Sequence;
@@ -13,6 +14,7 @@ use super::slab::{Appended, Commit, SLOTS_MAX};
 use crate::chunk::{Sample, Value, samples};
 use crate::neighbours::LabelRow;
 use crate::wal::record::{Malformed, decode_series_rows};
+use std::sync::RwLockWriteGuard;
 use std::sync::atomic::Ordering;
 use storage::{Interval, SeriesHandle, SeriesRef, Slot};
 
@@ -20,9 +22,6 @@ use storage::{Interval, SeriesHandle, SeriesRef, Slot};
 fn is_ref(series_ref: SeriesRef) -> bool {
     (1..1 << 40).contains(&series_ref.0)
 }
-
-/// A series takes at least so many bytes of a record: a ref, and how many labels it has.
-const SERIES_LEN_MIN: usize = 9;
 
 /// One thread's part of a replay. It keeps the lock of the slab that it touched last until the next slab, or its end.
 pub struct Replayer<'h> {
@@ -51,36 +50,34 @@ impl Head {
     /// # Errors
     /// [`Malformed`], after the series before the fault were added.
     pub fn replay_series(&self, record: &[u8], named: &mut Vec<(SeriesRef, SeriesHandle)>) -> Result<(), Malformed> {
-        self.add_series(record.len() / SERIES_LEN_MIN, named, |add| decode_series_rows(record, add))
-    }
-
-    /// Likewise one of the saved head.
-    pub fn restore_series(&self, series_ref: SeriesRef, row: LabelRow<'_>) -> Option<SeriesHandle> {
-        let mut named = Vec::with_capacity(1);
-        self.add_series(1, &mut named, |add| add(series_ref, row));
-        named.first().map(|(_, handle)| *handle)
-    }
-
-    /// Adds the series, at most `count`, that `give` gives.
-    fn add_series<T>(
-        &self,
-        count: usize,
-        named: &mut Vec<(SeriesRef, SeriesHandle)>,
-        give: impl FnOnce(&mut dyn FnMut(SeriesRef, LabelRow<'_>)) -> T,
-    ) -> T {
         let mut index = self.write_index();
-        let has_room = u64::from(index.slot_end()) + count as u64 <= SLOTS_MAX;
-        let mut last = SeriesRef(0);
-        let given = give(&mut |series_ref, row| {
-            if is_ref(series_ref) && has_room {
-                last = last.max(series_ref);
-                index.prepare(&row, series_ref);
-            } else {
-                let known = index.find_row(&row).filter(|_| is_ref(series_ref));
-                named.extend(known.map(|known| (series_ref, known)));
-            }
-        });
-        self.reserve_ref(last);
+        let decoded = decode_series_rows(record, |series_ref, row| _ = self.prepare(&mut index, series_ref, &row));
+        self.add_prepared(index, named);
+        decoded
+    }
+
+    /// Takes a series along that [`Self::restore_series`] is to add, in a batch of some hundreds; no, as for [`Self::replay_series`].
+    pub fn prepare_series(&self, series_ref: SeriesRef, row: &LabelRow<'_>) -> bool {
+        self.prepare(&mut self.write_index(), series_ref, row)
+    }
+
+    /// Adds the series that were prepared, likewise.
+    pub fn restore_series(&self, named: &mut Vec<(SeriesRef, SeriesHandle)>) {
+        self.add_prepared(self.write_index(), named);
+    }
+
+    fn prepare(&self, index: &mut Index, series_ref: SeriesRef, row: &LabelRow<'_>) -> bool {
+        let fits = is_ref(series_ref) && u64::from(index.slot_end()) + (index.prepared_count() as u64) < SLOTS_MAX;
+        if fits {
+            self.reserve_ref(series_ref);
+            index.prepare(row, series_ref);
+        } else {
+            index.pass_over(row);
+        }
+        fits
+    }
+
+    fn add_prepared(&self, mut index: RwLockWriteGuard<'_, Index>, named: &mut Vec<(SeriesRef, SeriesHandle)>) {
         let mut new = Vec::new();
         index.find_or_insert_unlisted(|series_ref, handle, is_new| {
             named.push((series_ref, handle));
@@ -91,7 +88,6 @@ impl Head {
         drop(index);
         self.counters.series_created.fetch_add(new.len() as u64, Ordering::Relaxed);
         self.slabs.place(new);
-        given
     }
 
     /// Makes the series of [`Self::replay_series`] ones that selects find.
@@ -205,6 +201,16 @@ impl Replayer<'_> {
         }
         self.times = (self.times.0.min(time), self.times.1.max(time));
         true
+    }
+
+    /// Makes a saved chunk of plain floats the open one of a series that has none, and no sample as late, without encoding it again;
+    /// how many samples that are. None if that cannot be done: its samples are to be appended then.
+    pub fn adopt(&mut self, slot: Slot, bytes: &[u8]) -> Option<u64> {
+        let (slab, cutting) = (self.slab.get(self.head, slot)?, self.commit.cutting);
+        let (min_time, max_time, count) = slab.series_mut(slot)?.adopt(bytes, &cutting, self.min_valid)?;
+        self.chunks += 1;
+        self.times = (self.times.0.min(min_time), self.times.1.max(max_time));
+        Some(count)
     }
 
     /// Inserts an out-of-order sample of its log; whether it is new.

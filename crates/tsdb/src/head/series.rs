@@ -15,7 +15,7 @@ use super::mapped::MappedChunk;
 use super::ooo::OooSeries;
 use super::sequence::Sequence;
 use crate::chunk::open::{self, OpenChunk};
-use crate::chunk::xor::XorAppender;
+use crate::chunk::xor::{self, XorAppender};
 use crate::chunk::{EncodeOptions, Encoded, Encoding, Sample, Value};
 use crate::prefetch::prefetch;
 use crate::tombstones::Intervals;
@@ -341,6 +341,25 @@ impl MemSeries {
             return self.append(slot, cutting, &Sample { start, time, value: Value::Float(value) });
         }
         self.append_plain(slot, cutting, time, value)
+    }
+
+    /// Makes a chunk of plain floats the open one, where there is no sample yet that is not before it, nor another open chunk; times of
+    /// its first and last sample, and how many it has. None if it does not fit, or is none; then nothing has changed.
+    pub(super) fn adopt(&mut self, bytes: &[u8], cutting: &Cutting, from: i64) -> Option<(i64, i64, u64)> {
+        if cutting.encode.float_starts || self.open().is_some() || bytes.len() > CHUNK_BYTES_MAX + SAMPLE_ROOM {
+            return None;
+        }
+        let (appender, len) = XorAppender::resume_within(bytes).ok()?;
+        let (min_time, max_time) = (xor::first_time(bytes)?, appender.last_time());
+        let span = u32::try_from(max_time.checked_sub(min_time)?).ok()?;
+        let is_later = min_time >= from && self.newest_time().is_none_or(|newest| newest < min_time);
+        if appender.sample_count() == 0 || !is_later || max_time >= range_end(min_time, cutting.chunk_range_ms) {
+            return None;
+        }
+        self.bytes = bytes[..len].to_vec();
+        self.appender = appender;
+        (self.span, self.since) = (span, 0);
+        Some((min_time, max_time, u64::from(appender.sample_count())))
     }
 
     #[inline]

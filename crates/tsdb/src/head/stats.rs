@@ -78,6 +78,11 @@ pub struct HeadStats {
 }
 
 impl Head {
+    /// How many series it has.
+    pub fn series_count(&self) -> u64 {
+        self.read_index().series_count() as u64
+    }
+
     /// What it holds and has done.
     pub fn stats(&self) -> HeadStats {
         let counters = &self.counters;

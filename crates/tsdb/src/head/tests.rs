@@ -24,6 +24,13 @@ fn all_time() -> Interval {
     Interval { start: Timestamp::MIN, end: Timestamp::MAX }
 }
 
+fn restored(head: &Head, labels: &Labels) -> SeriesHandle {
+    let mut named = Vec::new();
+    assert!(LabelRow::visit(labels, |row| head.prepare_series(SeriesRef(1), &row)));
+    head.restore_series(&mut named);
+    named[0].1
+}
+
 fn row(series: RowSeries, time: i64, value: RowValue) -> Row {
     Row { series, start: Timestamp(0), timestamp: Timestamp(time), value }
 }
@@ -84,7 +91,7 @@ fn full_chunks_move_to_files_and_are_read_there() {
     let mut found = Vec::new();
     mapped.load(|chunk| found.push(chunk)).unwrap();
     let again = Head::new(HeadOptions::default(), Some(Arc::new(mapped)));
-    let handle = LabelRow::visit(&labels(1), |row| again.restore_series(SeriesRef(1), row)).unwrap();
+    let handle = restored(&again, &labels(1));
     again.replayed_series();
     let mut replayer = again.replayer();
     for found in found.iter().filter(|found| found.series_ref == SeriesRef(1)) {
@@ -493,7 +500,7 @@ fn replayed_samples_out_of_order_and_markers() {
     mapped.load(|chunk| found.push(chunk)).unwrap();
     assert_eq!((found.len(), found[0].out_of_order), (1, true));
     let again = Head::new(options, Some(Arc::new(mapped)));
-    let handle = LabelRow::visit(&labels(1), |row| again.restore_series(SeriesRef(1), row)).unwrap();
+    let handle = restored(&again, &labels(1));
     again.replayed_series();
     let mut replayer = again.replayer();
     assert!(replayer.mapped(handle.slot, found[0].chunk, true));

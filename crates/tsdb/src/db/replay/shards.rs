@@ -188,6 +188,11 @@ fn apply_batch(replayer: &mut Replayer<'_>, batch: &mut Batch, applied: &mut App
 
 /// The samples of a chunk that are newer than those of the series.
 fn apply_open(replayer: &mut Replayer<'_>, slot: Slot, encoding: Encoding, bytes: &[u8]) -> u64 {
+    if encoding == Encoding::Xor
+        && let Some(samples) = replayer.adopt(slot, bytes)
+    {
+        return samples;
+    }
     let mut taken = 0;
     let read = chunk::samples(encoding, bytes, |sample| taken += u64::from(replayer.sample(slot, &sample)));
     if let Err(error) = read {

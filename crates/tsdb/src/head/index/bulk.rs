@@ -3,7 +3,7 @@
 //! Series come in the order of their targets, so most pairs stay the same from one to the next: a pair enters its postings as runs of
 //! slots, and the dictionaries are sorted once.
 
-use super::{Index, LAST, NO_PAIR, PairId, Pairs, Row, pairs_of, place, spread};
+use super::{Index, LAST, NO_PAIR, PairId, Row, pairs_of, place, spread};
 use crate::neighbours::LabelRow;
 use storage::{SeriesHandle, SeriesRef, Slot};
 
@@ -46,7 +46,7 @@ impl Index {
     /// Takes a series along that [`Self::find_or_insert_unlisted`] is to find or add.
     pub fn prepare(&mut self, row: &LabelRow<'_>, series_ref: SeriesRef) {
         let hash = self.hash(row.packed);
-        let (mut list, has_new_pairs) = self.list_of(row, |pairs, (name, value)| Some(pairs.find_or_add(name, value)));
+        let (mut list, has_new_pairs) = self.list_of(row);
         self.bulk.prepared.push(Prepared { series_ref, hash, has_new_pairs, start: self.bulk.lists.len() });
         self.bulk.lists.append(&mut list);
         self.scratch = list;
@@ -72,14 +72,16 @@ impl Index {
         (self.bulk.prepared, self.bulk.lists) = (prepared, lists);
     }
 
-    /// Finds the series with these labels; to be called for each row that is not prepared.
-    pub fn find_row(&mut self, row: &LabelRow<'_>) -> Option<SeriesHandle> {
-        let hash = self.hash(row.packed);
-        let (mut list, unknown_pairs) = self.list_of(row, |pairs, (name, value)| Some((pairs.find(name, value)?, false)));
-        let found = if unknown_pairs { None } else { self.find_list(hash, &list) };
-        list.clear();
-        self.scratch = list;
-        found
+    /// How many series are prepared.
+    pub fn prepared_count(&self) -> usize {
+        self.bulk.prepared.len()
+    }
+
+    /// To be called for each row that is not prepared.
+    pub fn pass_over(&mut self, row: &LabelRow<'_>) {
+        if row.begins {
+            self.bulk.pairs.clear();
+        }
     }
 
     fn add(&mut self, hash: u32, list: &[u32], series_ref: SeriesRef) -> SeriesHandle {
@@ -105,21 +107,20 @@ impl Index {
         SeriesHandle { slot: Slot(slot), series_ref }
     }
 
-    /// The list of pairs of a series, and whether `look_up` said of one that it is new, or that there is none.
-    fn list_of(&mut self, row: &LabelRow<'_>, look_up: impl Fn(&mut Pairs, (&str, &str)) -> Option<(PairId, bool)>) -> (Vec<u32>, bool) {
+    /// The list of pairs of a series, and whether one of them is new.
+    fn list_of(&mut self, row: &LabelRow<'_>) -> (Vec<u32>, bool) {
+        self.pass_over(row);
         let numbered = &mut self.bulk.pairs;
-        if row.begins {
-            numbered.clear();
-        }
         numbered.resize(row.texts.len().max(numbered.len()), UNKNOWN);
         let mut list = std::mem::take(&mut self.scratch);
         let mut any_new = false;
         for number in row.numbers {
             let pair = &mut numbered[*number as usize];
             if *pair == UNKNOWN {
-                let found = look_up(&mut self.pairs, row.texts[*number as usize]);
-                any_new |= found.is_none_or(|(_, is_new)| is_new);
-                *pair = found.map_or(UNKNOWN, |(pair, _)| pair.0);
+                let (name, value) = row.texts[*number as usize];
+                let (found, is_new) = self.pairs.find_or_add(name, value);
+                any_new |= is_new;
+                *pair = found.0;
             }
             list.push(*pair);
         }
