@@ -57,6 +57,8 @@ pub(crate) struct Windows {
     pub extended: Option<Extended>,
     /// As of a [`Selector`].
     pub totals_only: bool,
+    /// Why the function around them can't be evaluated. Said only when it comes to that, since other errors go first.
+    pub refusal: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -126,8 +128,8 @@ pub(crate) enum Kind {
         left: Box<Plan>,
         right: Box<Plan>,
     },
-    /// No series at all.
-    Nothing,
+    /// `start_timestamp(anything else)`: no series at all.
+    NoStarts(Box<Plan>),
     /// `when` is that of the first selector in the input; `matchers` are of labels and names of info metrics.
     Info {
         input: Box<Plan>,
@@ -376,6 +378,7 @@ impl Planner {
                 span: *span,
                 extended: vector.extended,
                 totals_only: self.reading == Reading::Totals,
+                refusal: None,
             }),
             Expr::Subquery(subquery) => {
                 let Subquery { expr, range, range_expr, step, step_expr, offset, offset_expr, at, span } = subquery.as_ref();
@@ -390,6 +393,7 @@ impl Planner {
                     span: *span,
                     extended: None,
                     totals_only: false,
+                    refusal: None,
                 })
             }
             other => Err(format!("expected a range vector, got {}", other.value_type().documented())),
@@ -446,8 +450,8 @@ impl Planner {
         if let Some(function) = WindowFunction::named(name) {
             // quantile_over_time alone has its window second.
             let window_at = usize::from(function == WindowFunction::Quantile);
-            let windows = self.windows(argument(args, window_at)?)?;
-            check_extended(&windows, name)?;
+            let mut windows = self.windows(argument(args, window_at)?)?;
+            windows.refusal = refusal(&windows, name);
             let scalars = args.iter().enumerate().filter(|(at, _)| *at != window_at);
             let parameters = scalars.map(|(_, scalar)| self.plan(scalar)).collect::<Result<Vec<_>, _>>()?;
             let invariant =
@@ -478,8 +482,8 @@ impl Planner {
                 Kind::Absent { input: first(self)?, matchers }
             }
             "absent_over_time" => {
-                let windows = self.windows(argument(args, 0)?)?;
-                check_extended(&windows, name)?;
+                let mut windows = self.windows(argument(args, 0)?)?;
+                windows.refusal = refusal(&windows, name);
                 let fixed = windows.when.at.is_some();
                 return Ok((Kind::AbsentOverTime { windows }, fixed));
             }
@@ -523,7 +527,7 @@ impl Planner {
                     let fixed = selector.when.at.is_some();
                     return Ok((Kind::SampleStart(selector), fixed));
                 }
-                _ => Kind::Nothing,
+                _ => Kind::NoStarts(first(self)?),
             },
             "label_replace" => Kind::LabelReplace {
                 input: first(self)?,
@@ -563,6 +567,7 @@ impl Planner {
             | Kind::Sort { input, .. }
             | Kind::HistogramNumber { input, .. }
             | Kind::LabelReplace { input, .. }
+            | Kind::NoStarts(input)
             | Kind::LabelJoin { input, .. } => input.invariant,
             Kind::ScalarExtreme { left, right, .. } => left.invariant && right.invariant,
             Kind::HistogramQuantile { quantile, input } => quantile.invariant && input.invariant,
@@ -575,16 +580,14 @@ impl Planner {
 }
 
 /// Windows that reach out are not for every function.
-fn check_extended(windows: &Windows, function: &str) -> Result<(), PlanError> {
-    let Some(extended) = windows.extended else { return Ok(()) };
+fn refusal(windows: &Windows, function: &str) -> Option<String> {
+    let extended = windows.extended?;
     let allowed: &[&str] = match extended {
         Extended::Anchored => &["changes", "delta", "increase", "rate", "resets"],
         Extended::Smoothed => &["delta", "increase", "rate"],
     };
-    if allowed.contains(&function) {
-        return Ok(());
-    }
-    Err(format!("{} modifier can only be used with: {} - not with {function}", extended.as_str(), allowed.join(", ")))
+    let text = || format!("{} modifier can only be used with: {} - not with {function}", extended.as_str(), allowed.join(", "));
+    (!allowed.contains(&function)).then(text)
 }
 
 impl Plan {

@@ -110,7 +110,7 @@ pub(crate) fn operator_text(binary: &Binary) -> String {
     };
     for (word, value) in fills {
         if let Some(value) = value {
-            text.push_str(&format!(" {word} ({})", crate::engine::format_v(*value)));
+            text.push_str(&format!(" {word} ({})", crate::engine::format_g(*value)));
         }
     }
     text

@@ -367,3 +367,64 @@ fn a_query_is_explained_part_by_part() {
     let plain = engine(2).range(&store, &expr, Timestamp(0), Timestamp(99_000), Millis(1000), &Control::default()).unwrap();
     assert_eq!((plain.value, plain.explanation), (answer.value, None));
 }
+
+#[test]
+fn nothing_to_choose_still_says_what_the_series_are() {
+    check(
+        "load 1m
+           plain 0 1 2
+           h {{schema:0 count:1 sum:1 buckets:[1]}}x2
+
+         eval instant at 2m topk(0, rate(plain[2m]))
+           expect info msg: PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"plain\" (1:14)
+
+         eval instant at 2m limit_ratio(0, rate(plain[2m]))
+           expect info msg: PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"plain\" (1:21)
+
+         eval instant at 2m start_timestamp(rate(plain[2m]))
+           expect info msg: PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"plain\" (1:22)
+
+         eval instant at 2m topk(1e30, double_exponential_smoothing(plain[5m], 2, 0.5))
+           expect fail msg: invalid smoothing factor. Expected: 0 < sf < 1, got: 2.000000
+
+         eval range from 1m to 90s step 1m sort(h)
+           expect warn msg: PromQL warning: sort is ineffective for range queries since results are always ordered by labels (1:1)
+        ",
+    );
+}
+
+#[test]
+fn the_error_that_is_met_first_wins() {
+    check(
+        "load 1m
+           a{x=\"1\"} 1 1
+           a{x=\"2\"} 1 1
+
+         eval instant at 1m predict_linear(a[1m] anchored, scalar(label_replace(a, \"y\", \"\", \"x\", \"(\")))
+           expect fail msg: invalid regular expression in label_replace(): (
+
+         eval instant at 1m clamp_min(label_replace(a, \"y\", \"\", \"x\", \"(\"), scalar(a * on() a))
+           expect fail msg: invalid regular expression in label_replace(): (
+
+         eval instant at 1m predict_linear(a[1m] anchored, 1)
+           expect fail msg: anchored modifier can only be used with: changes, delta, increase, rate, resets - not with predict_linear
+        ",
+    );
+}
+
+#[test]
+fn a_text_stands_where_prometheus_says_it_last() {
+    check(
+        "load 30s
+           m 1 {{schema:0 count:1 sum:1 buckets:[1]}} 1 {{schema:0 count:2 sum:1 buckets:[2]}} 1
+
+         eval range from 2m to 2m step 1m rate(m[1m]) + rate(m[2m])
+           expect warn msg: PromQL warning: encountered a mix of histograms and floats for metric name \"m\" (1:20)
+
+         eval range from 2m to 2m step 1m sum_over_time((m + 0 or m)[2m:30s]) or irate(m[2m])
+           expect warn msg: PromQL warning: encountered a mix of histograms and floats for metric name \"m\" (1:46)
+           expect info msg: PromQL info: incompatible sample types encountered for binary operator \"+\": histogram + float (1:16)
+
+        ",
+    );
+}

@@ -200,3 +200,118 @@ eval instant at 4m start_timestamp(m_total)
 "#,
     );
 }
+
+#[test]
+fn a_subquery_does_not_know_of_resets_between_its_samples() {
+    // The third sample says that there was no reset before it; but the second, which the subquery leaves out, came after one.
+    check(
+        r#"
+load 1m
+  h_total {{schema:0 count:9 sum:9 buckets:[9]}} {{schema:0 count:2 sum:2 buckets:[2]}} {{schema:0 count:3 sum:3 buckets:[3]}}
+
+eval instant at 2m resets(h_total[3m:2m])
+  {} 1
+
+eval instant at 2m irate(h_total[3m:2m]) * 120
+  {} {{schema:0 count:3 sum:3 buckets:[3] counter_reset_hint:gauge}}
+"#,
+    );
+}
+
+#[test]
+fn pairs_without_a_result_are_no_pairs() {
+    check(
+        r#"
+load 1m
+  h{x="1"} {{schema:0 count:2 sum:2 buckets:[2]}}
+  f{x="1"} 1
+
+eval instant at 0 h * fill_left(3) h
+  expect info msg:PromQL info: incompatible sample types encountered for binary operator "*": histogram * histogram (1:1)
+  {x="1"} {{schema:0 count:6 sum:6 buckets:[6]}}
+
+# Of all that is refused at a step only the last is named: here what is filled in.
+eval instant at 0 h > fill_left(3) h
+  expect info msg:PromQL info: incompatible sample types encountered for binary operator ">": float > histogram (1:1)
+
+eval instant at 0 5 </ {x="1"}
+  expect info msg:PromQL info: incompatible sample types encountered for binary operator "</": float </ histogram (1:1)
+"#,
+    );
+}
+
+#[test]
+fn mixtures_are_told_once_each() {
+    check(
+        r#"
+load 1m
+  s{i="1"} {{schema:0 count:2 sum:2 buckets:[2]}}
+  s{i="2"} 1
+  s{i="3"} {{schema:-53 count:2 sum:2 buckets:[2] custom_values:[1]}}
+  r_total {{schema:0 count:1 sum:1 buckets:[1] counter_reset_hint:gauge}} {{schema:0 count:2 sum:2 buckets:[2]}} {{schema:-53 count:3 sum:2 buckets:[3] custom_values:[1]}} {{schema:0 count:4 sum:2 buckets:[4]}}
+
+eval instant at 0 sum(s)
+  expect warn msg:PromQL warning: encountered a mix of histograms and floats for aggregation (1:5)
+  expect warn msg:PromQL warning: vector contains a mix of histograms with exponential and custom buckets schemas for metric name "s" (1:5)
+
+# Where schemas are mixed nothing else is said.
+eval instant at 3m rate(r_total[5m])
+  expect warn msg:PromQL warning: vector contains a mix of histograms with exponential and custom buckets schemas for metric name "r_total" (1:6)
+"#,
+    );
+}
+
+#[test]
+fn numbers_of_histograms_leave_the_type() {
+    let options = promql::engine::EngineOptions { experimental_functions: true, ..promql::engine::EngineOptions::default() };
+    let script = r#"
+load 1m
+  h{__type__="histogram"} {{schema:0 count:2 sum:6 buckets:[2]}}
+
+eval instant at 0 histogram_sum(h)
+  {__type__="histogram"} 6
+
+eval instant at 0 histogram_sum(h) * 2
+  {} 12
+
+eval instant at 0 last_over_time(histogram_sum(h)[1m:1m])
+  {} 6
+
+eval instant at 0 count_values("v", h * 1e6)
+  {v="{count:2e+06, sum:6e+06, (0.5,1]:2e+06}"} 1
+"#;
+    for (case, outcome) in promql::testlang::run_script_with(script, options) {
+        assert_eq!(outcome, Ok(()), "{case}");
+    }
+}
+
+#[test]
+fn native_histograms_beside_classic_ones_say_nothing() {
+    check(
+        r#"
+load 1m
+  h {{schema:0 count:3 sum:NaN buckets:[2]}}
+  h{le="1"} 1
+  h{le="+Inf"} 2
+
+eval instant at 0 histogram_quantile(0.9, h)
+  expect no_info
+  expect warn msg:PromQL warning: vector contains a mix of classic and native histograms for metric name "h" (1:25)
+"#,
+    );
+}
+
+#[test]
+fn totals_are_compared_with_the_sample_at_the_windows_begin() {
+    check(
+        r#"
+load 1m
+  h {{schema:0 count:5 sum:5 buckets:[5]}} {{schema:0 count:4 sum:4 buckets:[4]}} {{schema:0 count:4 sum:4 buckets:[4]}}
+
+# The first sample is in no window, but it tells that the second is the first after a reset.
+eval instant at 2m histogram_count(sum_over_time(h[2m]))
+  expect warn msg:PromQL warning: conflicting counter resets during histogram aggregation (1:31)
+  {} 8
+"#,
+    );
+}

@@ -10,6 +10,7 @@ use super::source::{Materialised, Scratch, Source};
 use super::vector::{Grid, Head, Presence, StepSeries, Steps};
 use super::window;
 use crate::ast::{AggregateOp, Span};
+use crate::plan::operator::{go_max, go_min};
 use crate::plan::{Aggregation, Kind, Plan};
 use model::labels::METRIC_NAME;
 use model::{Labels, LabelsBuilder};
@@ -34,14 +35,17 @@ pub(crate) fn aggregate<'c>(
     };
     let source = evaluator.vector(input, grid)?;
     match op {
-        AggregateOp::LimitRatio => return limit_ratio(evaluator, source, numbers, parameter),
+        AggregateOp::LimitRatio => {
+            let start = parameter.map_or(0, |parameter| parameter.span.start);
+            return limit_ratio(evaluator, source, numbers, Span { start, ..input.span });
+        }
         AggregateOp::LimitK => return limit(evaluator, aggregation, source, &numbers, grid),
         AggregateOp::TopK | AggregateOp::BottomK => {
             return ranked(evaluator, aggregation, source, &numbers, span, grid);
         }
         AggregateOp::Quantile => {
             if let Some(parameter) = parameter {
-                annotate_quantiles(evaluator, &numbers, parameter);
+                annotate_quantiles(evaluator, &numbers, Span { start: parameter.span.start, ..input.span });
             }
         }
         _ => {}
@@ -76,18 +80,19 @@ pub(crate) fn aggregate<'c>(
     Ok(Materialised::from_series(series, evaluator.ctx)?.into_source(grid.count))
 }
 
-fn annotate_quantiles(evaluator: Evaluator<'_>, numbers: &[f64], parameter: &Plan) {
-    let min = numbers.iter().copied().filter(|n| !n.is_nan()).fold(f64::INFINITY, f64::min);
-    let max = numbers.iter().copied().filter(|n| !n.is_nan()).fold(f64::NEG_INFINITY, f64::max);
+fn annotate_quantiles(evaluator: Evaluator<'_>, numbers: &[f64], span: Span) {
+    // NaN is less and more than any: beside it nothing else is named.
+    let min = numbers.iter().copied().fold(f64::MAX, go_min);
+    let max = numbers.iter().copied().fold(f64::MIN, go_max);
     evaluator.ctx.annotate(|a| {
         if numbers.iter().any(|n| n.is_nan()) {
-            a.invalid_quantile(f64::NAN, parameter.span);
+            a.invalid_quantile(f64::NAN, span);
         }
         if max > 1.0 {
-            a.invalid_quantile(max, parameter.span);
+            a.invalid_quantile(max, span);
         }
         if min < 0.0 {
-            a.invalid_quantile(min, parameter.span);
+            a.invalid_quantile(min, span);
         }
     });
 }
@@ -288,25 +293,19 @@ impl State {
 }
 
 /// Keeps the series whose hash falls into the first (or, if negative, last) part of all hashes.
-fn limit_ratio<'c>(
-    evaluator: Evaluator<'c>,
-    source: Source<'c>,
-    numbers: Vec<f64>,
-    parameter: Option<&Plan>,
-) -> Result<Source<'c>, QueryError> {
+fn limit_ratio<'c>(evaluator: Evaluator<'c>, source: Source<'c>, numbers: Vec<f64>, span: Span) -> Result<Source<'c>, QueryError> {
     if numbers.iter().all(|r| *r == 0.0) {
-        return Ok(Source::empty(source.steps));
+        return evaluator.nothing(&source);
     }
     if numbers.iter().any(|r| r.is_nan()) {
+        evaluator.nothing(&source)?;
         return Err(QueryError::Execution("Ratio value is NaN".into()));
     }
     let max = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let min = numbers.iter().copied().fold(f64::INFINITY, f64::min);
-    if let Some(parameter) = parameter {
-        for (outside, ratio, capped) in [(max > 1.0, max, 1.0), (min < -1.0, min, -1.0)] {
-            if outside {
-                evaluator.ctx.annotate(|a| a.invalid_ratio(ratio, capped, parameter.span));
-            }
+    for (outside, ratio, capped) in [(max > 1.0, max, 1.0), (min < -1.0, min, -1.0)] {
+        if outside {
+            evaluator.ctx.annotate(|a| a.invalid_ratio(ratio, capped, span));
         }
     }
     let places: Vec<f64> = source.heads.iter().map(|h| prometheus_hash(&h.labels) as f64 / u64::MAX as f64).collect();
@@ -352,9 +351,9 @@ fn limit<'c>(
     grid: Grid,
 ) -> Result<Source<'c>, QueryError> {
     if numbers.iter().all(|k| *k < 1.0) {
-        return Ok(Source::empty(grid.count));
+        return evaluator.nothing(&source);
     }
-    check_k(numbers)?;
+    check_k(evaluator, &source, numbers)?;
     let groups = Groups::of(aggregation, source.heads.iter().map(|h| &h.labels));
     let _held = evaluator.ctx.charge(groups.labels.len(), grid.count)?;
     let mut taken = vec![0i64; groups.labels.len() * grid.count];
@@ -386,9 +385,9 @@ fn ranked<'c>(
 ) -> Result<Source<'c>, QueryError> {
     let op = aggregation.op;
     if numbers.iter().all(|k| *k < 1.0) {
-        return Ok(Source::empty(grid.count));
+        return evaluator.nothing(&source);
     }
-    check_k(numbers)?;
+    check_k(evaluator, &source, numbers)?;
     let ctx = evaluator.ctx;
     let groups = Groups::of(aggregation, source.heads.iter().map(|h| &h.labels));
     let series_count = source.heads.len();
@@ -454,8 +453,9 @@ fn ranked<'c>(
     Ok(Materialised::from_series(series, ctx)?.into_source(grid.count))
 }
 
-fn check_k(numbers: &[f64]) -> Result<(), QueryError> {
-    let error = |text: String| Err(QueryError::Execution(text));
+fn check_k<'c>(evaluator: Evaluator<'c>, source: &Source<'c>, numbers: &[f64]) -> Result<(), QueryError> {
+    // Faults of the series go first.
+    let error = |text: String| evaluator.nothing(source).and(Err(QueryError::Execution(text)));
     if numbers.iter().any(|k| k.is_nan()) {
         return error("Parameter value is NaN".into());
     }

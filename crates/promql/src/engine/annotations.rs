@@ -4,15 +4,22 @@ use crate::ast::Span;
 use model::name::quote;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Collected annotations: each text once, as in Prometheus at the place that gave it last.
+/// Collected annotations: each text once, as in Prometheus at the place that gives it last, whichever thread was first here.
+/// Prometheus evaluates parts before what is made of them, and what stands on the left first, so that is the place whose text
+/// ends last.
 #[derive(Debug, Default)]
 pub(crate) struct Annotations {
-    warnings: BTreeMap<String, Option<usize>>,
-    infos: BTreeMap<String, Option<usize>>,
+    warnings: BTreeMap<String, Option<Span>>,
+    infos: BTreeMap<String, Option<Span>>,
     /// What it took to make bucket counts rise, and where; by metric name.
-    forced_monotonic: BTreeMap<String, (usize, Forced)>,
+    forced_monotonic: BTreeMap<String, (Span, Forced)>,
     /// How often start timestamps overlapped, and where; by metric name.
-    start_time_overlaps: BTreeMap<String, (usize, usize)>,
+    start_time_overlaps: BTreeMap<String, (Span, usize)>,
+}
+
+/// The place of which Prometheus speaks last. Of places that end alike the outer one is.
+fn last(a: Span, b: Span) -> Span {
+    if (b.end, std::cmp::Reverse(b.start)) >= (a.end, std::cmp::Reverse(a.start)) { b } else { a }
 }
 
 const FORCED_MONOTONIC: &str = "PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
@@ -120,52 +127,57 @@ impl Annotations {
     }
 
     pub fn start_time_overlap(&mut self, metric: &str, span: Span) {
-        let found = self.start_time_overlaps.entry(metric.to_owned()).or_default();
-        *found = (span.start, found.1 + 1);
+        let found = self.start_time_overlaps.entry(metric.to_owned()).or_insert((span, 0));
+        *found = (last(found.0, span), found.1 + 1);
     }
 
     pub fn forced_monotonic(&mut self, metric: &str, span: Span, add: Forced) {
-        let all = match self.forced_monotonic.get(metric) {
-            None => add,
-            Some((_, f)) => Forced {
-                first: f.first.min(add.first),
-                last: f.last.max(add.last),
-                min_bucket: f.min_bucket.min(add.min_bucket),
-                max_bucket: f.max_bucket.max(add.max_bucket),
-                max_diff: f.max_diff.max(add.max_diff),
-                samples: f.samples + add.samples,
-            },
+        let (place, all) = match self.forced_monotonic.get(metric) {
+            None => (span, add),
+            Some((place, f)) => (
+                last(*place, span),
+                Forced {
+                    first: f.first.min(add.first),
+                    last: f.last.max(add.last),
+                    min_bucket: f.min_bucket.min(add.min_bucket),
+                    max_bucket: f.max_bucket.max(add.max_bucket),
+                    max_diff: f.max_diff.max(add.max_diff),
+                    samples: f.samples + add.samples,
+                },
+            ),
         };
-        self.forced_monotonic.insert(metric.to_owned(), (span.start, all));
+        self.forced_monotonic.insert(metric.to_owned(), (place, all));
     }
 
     fn warn(&mut self, text: String, span: Span) {
-        self.warnings.insert(format!("PromQL warning: {text}"), Some(span.start));
+        let place = self.warnings.entry(format!("PromQL warning: {text}")).or_default();
+        *place = Some(place.map_or(span, |other| last(other, span)));
     }
 
     fn info(&mut self, text: String, span: Span) {
-        self.infos.insert(format!("PromQL info: {text}"), Some(span.start));
+        let place = self.infos.entry(format!("PromQL info: {text}")).or_default();
+        *place = Some(place.map_or(span, |other| last(other, span)));
     }
 
     /// Warnings and infos, sorted, with positions if the query's text is known.
     pub fn into_texts(self, query: Option<&str>) -> (Vec<String>, Vec<String>) {
-        let placed = |(text, start): (String, Option<usize>)| match (start, query) {
-            (Some(start), Some(query)) => format!("{text} ({})", line_and_column(query, start)),
+        let placed = |(text, span): (String, Option<Span>)| match (span, query) {
+            (Some(span), Some(query)) => format!("{text} ({})", line_and_column(query, span.start)),
             _ => text,
         };
         let warnings: BTreeSet<String> = self.warnings.into_iter().map(placed).collect();
         let mut infos: BTreeSet<String> = self.infos.into_iter().map(placed).collect();
         let mut warnings = warnings;
-        for (metric, (start, count)) in self.start_time_overlaps {
+        for (metric, (span, count)) in self.start_time_overlaps {
             let text =
                 format!("PromQL warning: sample has start time that overlaps with previous sample timestamp for metric {}", quote(&metric));
             let times = if count > 1 { format!(" ({count} occurrences)") } else { String::new() };
             warnings.insert(match query {
                 None => text,
-                Some(query) => format!("{text}{times} ({})", line_and_column(query, start)),
+                Some(query) => format!("{text}{times} ({})", line_and_column(query, span.start)),
             });
         }
-        for (metric, (start, f)) in self.forced_monotonic {
+        for (metric, (span, f)) in self.forced_monotonic {
             let text = with_metric(FORCED_MONOTONIC.to_owned(), &metric);
             infos.insert(match query {
                 None => text,
@@ -177,7 +189,7 @@ impl Annotations {
                     f.samples,
                     super::date::rfc3339(f.first.div_euclid(1000)),
                     super::date::rfc3339(f.last.div_euclid(1000)),
-                    line_and_column(query, start)
+                    line_and_column(query, span.start)
                 ),
             });
         }
@@ -211,11 +223,6 @@ pub(crate) fn format_g(value: f64) -> String {
         }
         _ => model::number::format_plain(value),
     }
-}
-
-/// Go's `%v`: as `%g`, but large numbers wait longer for their exponent.
-pub(crate) fn format_v(value: f64) -> String {
-    if (1e-4..1e21).contains(&value.abs()) { model::number::format_plain(value) } else { format_g(value) }
 }
 
 /// Go's `%.2g`.
@@ -264,6 +271,16 @@ mod tests {
         let (warnings, infos) = annotations.into_texts(Some("quantile(2, rate(up[1m]))"));
         assert_eq!(warnings, ["PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)"]);
         assert_eq!(infos.len(), 1);
+    }
+
+    #[test]
+    fn outer_places_come_after_inner_ones_and_right_ones_after_left_ones() {
+        for (a, b, want) in [((5, 9), (0, 20), (0, 20)), ((0, 20), (5, 9), (0, 20)), ((0, 9), (12, 20), (12, 20)), ((4, 9), (6, 9), (4, 9))]
+        {
+            let span = |(start, end)| Span { start, end };
+            assert_eq!(last(span(a), span(b)), span(want));
+            assert_eq!(last(span(b), span(a)), span(want));
+        }
     }
 
     #[test]

@@ -149,61 +149,78 @@ enum Outcome {
     Holds(bool),
 }
 
-/// An operator on at least one histogram; `None` if that has no result, which is told.
-fn element(ctx: &Context<'_>, op: BinaryOp, left: &Operand<'_>, right: &Operand<'_>, span: Span) -> Option<Outcome> {
+/// What there is to say of a pair.
+#[derive(Clone, Copy)]
+enum Note {
+    Types(&'static str, &'static str),
+    Layout,
+    ResetsCollide(&'static str),
+    Bounds(&'static str),
+}
+
+impl Note {
+    fn give(self, ctx: &Context<'_>, op: BinaryOp, span: Span) {
+        ctx.annotate(|a| match self {
+            Self::Types(left, right) => a.incompatible_types(left, op.as_str(), right, span),
+            Self::Layout => a.incompatible_layout(op.as_str(), span),
+            Self::ResetsCollide(during) => a.resets_collide(during, span),
+            Self::Bounds(during) => a.bounds_reconciled(during, span),
+        });
+    }
+}
+
+/// An operator on at least one histogram; `None` if that has no result. And what there is to say of it.
+fn element(op: BinaryOp, left: &Operand<'_>, right: &Operand<'_>) -> (Option<Outcome>, Option<Note>) {
     let changed = |histogram: &Arc<FloatHistogram>, change: &dyn Fn(&mut FloatHistogram)| {
         let mut histogram = FloatHistogram::clone(histogram);
         change(&mut histogram);
-        histogram.compact(0);
-        Some(Outcome::Histogram(Arc::new(histogram)))
+        Outcome::Histogram(Arc::new(histogram))
     };
-    match (op, left, right) {
+    let outcome = match (op, left, right) {
         (BinaryOp::Mul, Operand::Histogram(h), Operand::Float(v)) | (BinaryOp::Mul, Operand::Float(v), Operand::Histogram(h)) => {
-            changed(h, &|h| h.scale(*v))
+            changed(h, &|h| {
+                h.scale(*v);
+                h.compact(0);
+            })
         }
-        (BinaryOp::Div, Operand::Histogram(h), Operand::Float(v)) => changed(h, &|h| h.divide(*v)),
-        (BinaryOp::TrimBelow | BinaryOp::TrimAbove, Operand::Histogram(h), Operand::Float(v)) => {
-            let keep = if op == BinaryOp::TrimBelow { Keep::Below } else { Keep::Above };
-            let mut histogram = FloatHistogram::clone(h);
-            histogram.trim(*v, keep);
-            Some(Outcome::Histogram(Arc::new(histogram)))
-        }
-        (BinaryOp::Add | BinaryOp::Sub, Operand::Histogram(a), Operand::Histogram(b)) => {
-            let mut result = FloatHistogram::clone(a);
-            let (reconciled, during) = match op {
-                BinaryOp::Add => (result.add(b), "addition"),
-                _ => (result.subtract(b), "subtraction"),
-            };
-            let Ok(reconciled) = reconciled else {
-                ctx.annotate(|a| a.incompatible_layout(op.as_str(), span));
-                return None;
-            };
-            if reconciled.resets_collide {
-                ctx.annotate(|a| a.resets_collide(during, span));
-                return None;
-            }
-            if reconciled.bounds {
-                ctx.annotate(|a| a.bounds_reconciled(during, span));
-            }
-            if op == BinaryOp::Sub {
-                result.reset_hint = ResetHint::Gauge;
-            }
-            result.compact(0);
-            Some(Outcome::Histogram(Arc::new(result)))
-        }
+        (BinaryOp::Div, Operand::Histogram(h), Operand::Float(v)) => changed(h, &|h| {
+            h.divide(*v);
+            h.compact(0);
+        }),
+        (BinaryOp::TrimBelow, Operand::Histogram(h), Operand::Float(v)) => changed(h, &|h| h.trim(*v, Keep::Below)),
+        (BinaryOp::TrimAbove, Operand::Histogram(h), Operand::Float(v)) => changed(h, &|h| h.trim(*v, Keep::Above)),
+        (BinaryOp::Add | BinaryOp::Sub, Operand::Histogram(a), Operand::Histogram(b)) => return sum(op, a, b),
         (BinaryOp::Equal | BinaryOp::NotEqual, Operand::Histogram(a), Operand::Histogram(b)) => {
-            Some(Outcome::Holds(a.is_same(b) == (op == BinaryOp::Equal)))
+            Outcome::Holds(a.is_same(b) == (op == BinaryOp::Equal))
         }
-        (_, Operand::Float(a), Operand::Float(b)) if !op.is_trim() => Some(match compare(op, *a, *b) {
+        (_, Operand::Float(a), Operand::Float(b)) if !op.is_trim() => match compare(op, *a, *b) {
             Some(holds) => Outcome::Holds(holds),
             None => Outcome::Float(arithmetic(op, *a, *b)),
-        }),
+        },
         _ => {
             let kind = |operand: &Operand<'_>| if matches!(operand, Operand::Float(_)) { "float" } else { "histogram" };
-            ctx.annotate(|a| a.incompatible_types(kind(left), op.as_str(), kind(right), span));
-            None
+            return (None, Some(Note::Types(kind(left), kind(right))));
         }
+    };
+    (Some(outcome), None)
+}
+
+/// The sum or difference of two histograms. It is none where one is the first after a reset and the other is not.
+fn sum(op: BinaryOp, a: &Arc<FloatHistogram>, b: &Arc<FloatHistogram>) -> (Option<Outcome>, Option<Note>) {
+    let mut result = FloatHistogram::clone(a);
+    let (reconciled, during) = match op {
+        BinaryOp::Add => (result.add(b), "addition"),
+        _ => (result.subtract(b), "subtraction"),
+    };
+    let Ok(reconciled) = reconciled else { return (None, Some(Note::Layout)) };
+    if reconciled.resets_collide {
+        return (None, Some(Note::ResetsCollide(during)));
     }
+    if op == BinaryOp::Sub {
+        result.reset_hint = ResetHint::Gauge;
+    }
+    result.compact(0);
+    (Some(Outcome::Histogram(Arc::new(result))), reconciled.bounds.then_some(Note::Bounds(during)))
 }
 
 /// An operator between histograms and a number.
@@ -217,7 +234,10 @@ pub(crate) fn histograms_with_numbers(
 ) -> Vec<(usize, Arc<FloatHistogram>)> {
     let result = |(step, histogram): (usize, Arc<FloatHistogram>)| {
         let (number, histogram) = (Operand::Float(numbers[step]), Operand::Histogram(&histogram));
-        let outcome = if scalar_left { element(ctx, op, &number, &histogram, span) } else { element(ctx, op, &histogram, &number, span) };
+        let (outcome, note) = if scalar_left { element(op, &number, &histogram) } else { element(op, &histogram, &number) };
+        if let Some(note) = note {
+            note.give(ctx, op, span);
+        }
         match outcome? {
             Outcome::Histogram(result) => Some((step, result)),
             Outcome::Float(_) | Outcome::Holds(_) => None,
@@ -235,8 +255,20 @@ struct Operation<'c> {
     grid: Grid,
 }
 
-/// The earliest failure: step, then whether the one side (0) or a pair (1) is at fault.
+/// The earliest failure: step, then whether the one side (0), a pair (1) or one filled in on the many side (2) is at fault.
 struct Failure(Option<((usize, u8, usize), String)>);
+
+/// For each step the last note and where Prometheus comes to it: in the pairs of the many side or in those filled in for
+/// what is missing there, and at which series. It says no other.
+struct Notes(Vec<Option<((u8, usize), Note)>>);
+
+impl Notes {
+    fn put(&mut self, step: usize, at: (u8, usize), note: Note) {
+        if self.0[step].is_none_or(|(last, _)| last <= at) {
+            self.0[step] = Some((at, note));
+        }
+    }
+}
 
 impl Failure {
     fn note(&mut self, at: (usize, u8, usize), text: impl FnOnce() -> String) {
@@ -258,12 +290,16 @@ impl Operation<'_> {
             both.union_with(&any_present(right, self.grid));
         }
         let mut failure = Failure(None);
+        let mut notes = Notes(vec![None; self.grid.count]);
         let mut out = Outputs { series: Vec::new(), by_labels: HashMap::new(), delayed_instant: self.delayed_instant() };
         for (lefts, rights) in &matches.groups {
             self.evaluator.ctx.check()?;
             let (many, many_at, one, one_at) = if swapped { (right, rights, left, lefts) } else { (left, lefts, right, rights) };
             self.check_one_side(one, one_at, &both, swapped, &mut failure);
-            self.pairs(many, many_at, one, one_at, swapped, &mut failure, &mut out)?;
+            self.pairs(many, many_at, one, one_at, swapped, (&mut failure, &mut notes, &mut out))?;
+        }
+        for (_, note) in notes.0.into_iter().flatten() {
+            note.give(self.evaluator.ctx, self.op, self.span);
         }
         match failure.0 {
             Some((_, text)) => Err(QueryError::Execution(text)),
@@ -300,7 +336,6 @@ impl Operation<'_> {
     }
 
     /// All pairs of one match group, and those with a value filled in for what is missing.
-    #[expect(clippy::too_many_arguments, reason = "two sides, where they are, and two results")]
     fn pairs(
         &self,
         many: &[StepSeries],
@@ -308,11 +343,10 @@ impl Operation<'_> {
         one: &[StepSeries],
         one_at: &[usize],
         swapped: bool,
-        failure: &mut Failure,
-        out: &mut Outputs,
+        (failure, notes, out): (&mut Failure, &mut Notes, &mut Outputs),
     ) -> Result<(), QueryError> {
-        let mut pairs =
-            Pairs { operation: self, swapped, matched: Presence::none(self.grid.count), matched_labels: HashMap::new(), failure, out };
+        let matched = Presence::none(self.grid.count);
+        let mut pairs = Pairs { operation: self, swapped, matched, matched_labels: HashMap::new(), failure, notes, out };
         let there = |series: &[StepSeries], at: &[usize]| {
             let mut there = Presence::none(self.grid.count);
             at.iter().for_each(|i| there.union_with(&series[*i].steps.occupied()));
@@ -327,29 +361,35 @@ impl Operation<'_> {
         for m in many_at {
             let occupied = many[*m].steps.occupied();
             for o in one_at {
-                pairs.add(*m, &many[*m], &one[*o], occupied.and(&one[*o].steps.occupied()))?;
+                pairs.add((0, *m), &many[*m], &one[*o], occupied.and(&one[*o].steps.occupied()))?;
             }
             if let Some((value, there)) = &one_there {
                 let mut missing = occupied;
                 missing.subtract(there);
-                pairs.add(*m, &many[*m], &filled(*value, &many[*m], &missing), missing)?;
+                pairs.add((0, *m), &many[*m], &filled(*value, &many[*m], &missing), missing)?;
             }
         }
         if let Some(value) = self.matching.fill_left {
-            let there = there(many, many_at);
+            // A pair that had no result is none.
+            let matched = pairs.matched.clone();
             for o in one_at {
                 let mut missing = one[*o].steps.occupied();
-                missing.subtract(&there);
-                pairs.add(*o, &filled(value, &one[*o], &missing), &one[*o], missing)?;
+                missing.subtract(&matched);
+                pairs.add((1, *o), &filled(value, &one[*o], &missing), &one[*o], missing)?;
             }
         }
         Ok(())
     }
 
-    fn compute(&self, a: &Steps, b: &Steps, mut present: Presence) -> Steps {
+    /// The results, and the steps at which there is one, be it a comparison that does not hold.
+    fn compute(&self, a: &Steps, b: &Steps, present: Presence, note: impl FnMut(usize, Note)) -> (Steps, Presence) {
         if !a.histograms.is_empty() || !b.histograms.is_empty() || self.op.is_trim() {
-            return self.compute_mixed(a, b, &present);
+            return self.compute_mixed(a, b, present, note);
         }
+        (self.compute_floats(a, b, present.clone()), present)
+    }
+
+    fn compute_floats(&self, a: &Steps, b: &Steps, mut present: Presence) -> Steps {
         let mut values = vec![0.0; self.grid.count];
         if !self.op.is_comparison() {
             if present.is_all() {
@@ -374,16 +414,20 @@ impl Operation<'_> {
         Steps::of(values, present)
     }
 
-    fn compute_mixed(&self, a: &Steps, b: &Steps, present: &Presence) -> Steps {
+    fn compute_mixed(&self, a: &Steps, b: &Steps, mut present: Presence, mut give: impl FnMut(usize, Note)) -> (Steps, Presence) {
         let mut out = Steps::absent(self.grid.count);
         let (mut rest_a, mut rest_b) = (a.histograms.iter().peekable(), b.histograms.iter().peekable());
-        for step in present.iter() {
+        for step in present.clone().iter() {
             while rest_a.next_if(|(at, _)| *at < step).is_some() {}
             while rest_b.next_if(|(at, _)| *at < step).is_some() {}
             let left = rest_a.next_if(|(at, _)| *at == step).map_or(Operand::Float(a.values[step]), |(_, h)| Operand::Histogram(h));
             let right = rest_b.next_if(|(at, _)| *at == step).map_or(Operand::Float(b.values[step]), |(_, h)| Operand::Histogram(h));
-            match (element(self.evaluator.ctx, self.op, &left, &right, self.span), left) {
-                (None, _) => {}
+            let (outcome, note) = element(self.op, &left, &right);
+            if let Some(note) = note {
+                give(step, note);
+            }
+            match (outcome, left) {
+                (None, _) => present.unset(step),
                 (Some(Outcome::Float(value)), _) => out.put(step, value),
                 (Some(Outcome::Histogram(histogram)), _) => out.put_histogram(step, histogram),
                 (Some(Outcome::Holds(holds)), _) if self.return_bool => out.put(step, f64::from(u8::from(holds))),
@@ -392,7 +436,7 @@ impl Operation<'_> {
                 (Some(Outcome::Holds(true)), Operand::Histogram(histogram)) => out.put_histogram(step, Arc::clone(histogram)),
             }
         }
-        out
+        (out, present)
     }
 
     /// The result's labels from those of the many and the one side.
@@ -423,34 +467,37 @@ struct Pairs<'a, 'c> {
     matched: Presence,
     matched_labels: HashMap<Labels, Presence>,
     failure: &'a mut Failure,
+    notes: &'a mut Notes,
     out: &'a mut Outputs,
 }
 
 impl Pairs<'_, '_> {
-    /// One pair at the steps where it meets; `at` is the series that Prometheus has in hand.
-    fn add(&mut self, at: usize, many: &StepSeries, one: &StepSeries, present: Presence) -> Result<(), QueryError> {
+    /// One pair at the steps where it meets; `at` is the series that Prometheus has in hand: 0 and one of the many side, or 1
+    /// and one of the one side.
+    fn add(&mut self, at: (u8, usize), many: &StepSeries, one: &StepSeries, present: Presence) -> Result<(), QueryError> {
         if present.is_none() {
             return Ok(());
         }
         let operation = self.operation;
         let labels = operation.result_labels(&many.head.labels, &one.head.labels);
+        let (a, b) = if self.swapped { (one, many) } else { (many, one) };
+        let (steps, present) = operation.compute(&a.steps, &b.steps, present, |step, note| self.notes.put(step, at, note));
         if operation.matching.cardinality == Cardinality::OneToOne {
             if let Some(step) = self.matched.and(&present).first() {
-                self.failure.note((step, 1, at), || {
+                self.failure.note((step, 1 + at.0, at.1), || {
                     "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)".into()
                 });
             }
-            self.matched.union_with(&present);
         } else {
-            let steps = operation.grid.count;
-            let seen = self.matched_labels.entry(labels.clone()).or_insert_with(|| Presence::none(steps));
+            let count = operation.grid.count;
+            let seen = self.matched_labels.entry(labels.clone()).or_insert_with(|| Presence::none(count));
             if let Some(step) = seen.and(&present).first() {
-                self.failure.note((step, 1, at), || "multiple matches for labels: grouping labels must ensure unique matches".into());
+                self.failure
+                    .note((step, 1 + at.0, at.1), || "multiple matches for labels: grouping labels must ensure unique matches".into());
             }
             seen.union_with(&present);
         }
-        let (a, b) = if self.swapped { (one, many) } else { (many, one) };
-        let steps = operation.compute(&a.steps, &b.steps, present);
+        self.matched.union_with(&present);
         if !steps.is_none() && self.failure.0.is_none() {
             let drop_name = operation.return_bool && operation.evaluator.ctx.options.delayed_name_removal;
             self.out.add(Head { labels, drop_name }, steps)?;

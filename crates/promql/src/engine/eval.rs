@@ -126,7 +126,8 @@ impl<'c> Evaluator<'c> {
                 let source = self.select_instant(selector, grid, Pick::Start)?;
                 self.dropping_names(source)
             }
-            Kind::SampleStart(_) | Kind::Nothing => Ok(Source::empty(grid.count)),
+            Kind::SampleStart(_) => Ok(Source::empty(grid.count)),
+            Kind::NoStarts(input) => self.nothing(&self.vector(input, grid)?),
             Kind::StepTime(input) => {
                 let source = self.vector(input, grid)?.map(move |steps| {
                     for (step, _) in std::mem::take(&mut steps.histograms) {
@@ -160,7 +161,7 @@ impl<'c> Evaluator<'c> {
             }
             Kind::HistogramNumber { number, input } => {
                 let number = *number;
-                let source = self.vector(input, grid)?.map(move |steps| {
+                let mut source = self.vector(input, grid)?.map(move |steps| {
                     let histograms = std::mem::take(&mut steps.histograms);
                     steps.present = Presence::none(grid.count);
                     for (step, histogram) in histograms {
@@ -174,7 +175,15 @@ impl<'c> Evaluator<'c> {
                         steps.put(step, value);
                     }
                 });
-                self.dropping_names(source)
+                // Unlike all others, Prometheus's functions for numbers of histograms leave type and unit.
+                if self.ctx.options.delayed_name_removal {
+                    return self.dropping_names(source);
+                }
+                for head in &mut source.heads {
+                    head.labels = LabelsBuilder::from_labels(&head.labels).remove(model::labels::METRIC_NAME).build();
+                    head.drop_name = true;
+                }
+                self.merged(source)
             }
             Kind::HistogramQuantile { quantile, input } => histogram::quantile(self, quantile, input, grid),
             Kind::HistogramQuantiles { input, label, quantiles } => histogram::quantiles(self, input, label, quantiles, grid),
@@ -183,8 +192,12 @@ impl<'c> Evaluator<'c> {
                 aggregate::aggregate(self, aggregate, input, parameter.as_deref(), plan.span, grid)
             }
             Kind::VectorScalar { op, vector, scalar, scalar_left, return_bool } => {
-                let numbers = self.scalar(scalar, grid)?;
-                let source = self.vector(vector, grid)?;
+                let (numbers, source) = if *scalar_left {
+                    (self.scalar(scalar, grid)?, self.vector(vector, grid)?)
+                } else {
+                    let source = self.vector(vector, grid)?;
+                    (self.after(&source, self.scalar(scalar, grid))?, source)
+                };
                 self.vector_scalar(*op, source, numbers, *scalar_left, *return_bool, plan.span)
             }
             Kind::VectorBinary { op, left, right, matching, return_bool } => {
@@ -192,6 +205,20 @@ impl<'c> Evaluator<'c> {
             }
             other => unreachable!("the parser lets no {other:?} stand for a vector"),
         }
+    }
+
+    /// No series. Those of the source are evaluated all the same, for errors and for what there is to say about them.
+    pub fn nothing(self, source: &Source<'c>) -> Result<Source<'c>, QueryError> {
+        source.for_each(self.ctx, |_, _| Ok(()))?;
+        Ok(Source::empty(source.steps))
+    }
+
+    /// What was evaluated after a source, or the error of one of both; that of the source goes first.
+    pub fn after<T>(self, source: &Source<'c>, result: Result<T, QueryError>) -> Result<T, QueryError> {
+        if result.is_err() {
+            self.nothing(source)?;
+        }
+        result
     }
 
     pub fn materialised(self, plan: &'c Plan, grid: Grid) -> Result<Materialised, QueryError> {
@@ -207,15 +234,17 @@ impl<'c> Evaluator<'c> {
     fn window(self, function: WindowFunction, windows: &'c Windows, parameters: &'c [Plan], grid: Grid) -> Result<Source<'c>, QueryError> {
         let (ctx, weight) = (self.ctx, self.weight);
         let numbers = parameters.iter().map(|p| self.scalar(p, grid)).collect::<Result<Vec<_>, _>>()?;
+        check_refusal(windows)?;
         let Columns { heads, fill } = self.columns(windows, grid)?;
         let counter = matches!(function, WindowFunction::Rate | WindowFunction::Increase);
         // Prometheus has forgotten where a subquery stood when it judges the name.
         let span = match windows.source {
             WindowSource::Selector(_) => windows.span,
-            WindowSource::Subquery(..) => Span::default(),
+            WindowSource::Subquery(..) => Span { start: 0, ..windows.span },
         };
         let suspects: Vec<Option<String>> = heads.iter().map(|h| suspect_counter(h.labels.metric_name()).filter(|_| counter)).collect();
-        let quantile_span = parameters.first().map(|p| p.span).filter(|_| function == WindowFunction::Quantile);
+        let quantile_span = parameters.first().filter(|_| function == WindowFunction::Quantile);
+        let quantile_span = quantile_span.map(|quantile| Span { start: quantile.span.start, ..windows.span });
         // Prometheus points at the first argument, whatever it is.
         let mixed_span = quantile_span.unwrap_or(span);
         let names = metric_names(&heads);
@@ -223,8 +252,13 @@ impl<'c> Evaluator<'c> {
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
             let mut column = std::mem::take(&mut scratch.column);
             fill(i, scratch, &mut column)?;
-            if function == WindowFunction::DoubleExponentialSmoothing && !column.is_empty() {
-                check_smoothing(&numbers)?;
+            if function == WindowFunction::DoubleExponentialSmoothing {
+                let holds = |step: usize| {
+                    let at = when.time(grid.time(step));
+                    let newest = column.times[..column.times.partition_point(|t| *t <= at)].last();
+                    newest.is_some_and(|t| *t > at.saturating_sub(range))
+                };
+                check_smoothing(&numbers, holds)?;
             }
             let (mut looked_at, mut overlaps) = (0, 0);
             let starts = ctx.options.use_start_timestamps;
@@ -254,10 +288,17 @@ impl<'c> Evaluator<'c> {
             Ok(out)
         });
         let source = Source { heads, steps: grid.count, compute };
-        if matches!(function, WindowFunction::Last | WindowFunction::First) {
-            return Ok(source);
-        }
-        let source = self.without_names(source);
+        let source = if matches!(function, WindowFunction::Last | WindowFunction::First) {
+            if ctx.options.delayed_name_removal || !source.heads.iter().any(|head| head.drop_name) {
+                return Ok(source);
+            }
+            // They keep names, but of a subquery only those that are not to go anyway.
+            let mut source = source;
+            source.heads.iter_mut().filter(|head| head.drop_name).for_each(|head| head.labels = nameless(&head.labels));
+            source
+        } else {
+            self.without_names(source)
+        };
         if ctx.options.delayed_name_removal || !source.has_duplicates() {
             return Ok(source);
         }
@@ -314,6 +355,7 @@ impl<'c> Evaluator<'c> {
 
     fn absent_over_time(self, windows: &'c Windows, grid: Grid) -> Result<Source<'c>, QueryError> {
         let (ctx, weight) = (self.ctx, self.weight);
+        check_refusal(windows)?;
         let Columns { heads, fill } = self.columns(windows, grid)?;
         let (when, range) = (windows.when, windows.range);
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
@@ -348,8 +390,9 @@ impl<'c> Evaluator<'c> {
     }
 
     fn elementwise(self, function: Elementwise, input: &'c Plan, parameters: &'c [Plan], grid: Grid) -> Result<Source<'c>, QueryError> {
-        let numbers = parameters.iter().map(|p| self.scalar(p, grid)).collect::<Result<Vec<_>, _>>()?;
         let source = self.vector(input, grid)?;
+        let numbers = parameters.iter().map(|p| self.scalar(p, grid)).collect::<Result<Vec<_>, _>>();
+        let numbers = self.after(&source, numbers)?;
         let number = move |at: usize, step: usize, default: f64| numbers.get(at).map_or(default, |n| n[step]);
         let clamp = |v: f64, low: f64, high: f64| if high < low { None } else { Some(go_max(low, go_min(high, v))) };
         let source = source.map(move |steps| match function {
@@ -376,6 +419,9 @@ impl<'c> Evaluator<'c> {
         span: Span,
     ) -> Result<Source<'c>, QueryError> {
         let ctx = self.ctx;
+        if op.is_trim() && scalar_left {
+            return self.trimmed_number(op, source, span);
+        }
         let source = source.map(move |steps| {
             let histograms = std::mem::take(&mut steps.histograms);
             if !histograms.is_empty() {
@@ -402,10 +448,24 @@ impl<'c> Evaluator<'c> {
         if !op.changes_metric() && !return_bool { Ok(source) } else { self.dropping_names(source) }
     }
 
+    /// Numbers have nothing to trim. Of what a step refuses, Prometheus names only the last.
+    fn trimmed_number(self, op: BinaryOp, source: Source<'c>, span: Span) -> Result<Source<'c>, QueryError> {
+        let mut last: Vec<Option<&str>> = vec![None; source.steps];
+        source.for_each(self.ctx, |_, steps| {
+            steps.present.iter().for_each(|step| last[step] = Some("float"));
+            steps.histograms.iter().for_each(|(step, _)| last[*step] = Some("histogram"));
+            Ok(())
+        })?;
+        for refused in last.into_iter().flatten() {
+            self.ctx.annotate(|a| a.incompatible_types("float", op.as_str(), refused, span));
+        }
+        Ok(Source::empty(source.steps))
+    }
+
     fn sort(self, input: &'c Plan, descending: bool, labels: Option<&[String]>, span: Span, grid: Grid) -> Result<Source<'c>, QueryError> {
-        if grid.count != 1 {
-            self.ctx.annotate(|a| a.sort_in_range_query(span));
+        if !grid.is_instant() {
             let source = self.vector(input, grid)?;
+            self.ctx.annotate(|a| a.sort_in_range_query(span));
             return Ok(if labels.is_some() { source } else { source.map(|steps| steps.histograms.clear()) });
         }
         let mut done = self.materialised(input, grid)?;
@@ -459,11 +519,19 @@ fn negate(steps: &mut Steps) {
     steps.histograms = histograms;
 }
 
-/// Both factors have to lie between 0 and 1.
-fn check_smoothing(numbers: &[Vec<f64>]) -> Result<(), QueryError> {
-    for (factors, (name, short)) in numbers.iter().zip([("smoothing", "sf"), ("trend", "tf")]) {
-        if let Some(factor) = factors.iter().find(|factor| **factor <= 0.0 || **factor >= 1.0) {
-            return Err(QueryError::Execution(format!("invalid {name} factor. Expected: 0 < {short} < 1, got: {factor:.6}")));
+fn check_refusal(windows: &Windows) -> Result<(), QueryError> {
+    windows.refusal.clone().map_or(Ok(()), |text| Err(QueryError::Execution(text)))
+}
+
+/// Both factors have to lie between 0 and 1 at steps whose window holds a sample.
+fn check_smoothing(numbers: &[Vec<f64>], holds: impl Fn(usize) -> bool) -> Result<(), QueryError> {
+    let outside = |factor: f64| factor <= 0.0 || factor >= 1.0;
+    let steps = numbers.first().map_or(0, Vec::len);
+    for step in (0..steps).filter(|step| numbers.iter().any(|factors| outside(factors[*step])) && holds(*step)) {
+        let named = numbers.iter().map(|factors| factors[step]).zip([("smoothing", "sf"), ("trend", "tf")]);
+        if let Some((factor, (name, short))) = named.into_iter().find(|(factor, _)| outside(*factor)) {
+            let got = if factor.is_finite() { format!("{factor:.6}") } else { model::number::format_plain(factor) };
+            return Err(QueryError::Execution(format!("invalid {name} factor. Expected: 0 < {short} < 1, got: {got}")));
         }
     }
     Ok(())

@@ -45,8 +45,10 @@ enum Native {
     /// Floats came first: there is nothing to add up.
     AfterFloat,
     Sum(Box<Sum>),
-    /// Exponential and custom buckets.
-    Incompatible,
+    /// Exponential and custom buckets; perhaps floats before they met.
+    Incompatible {
+        after_float: bool,
+    },
 }
 
 /// One group's histograms at all steps; empty until the first comes.
@@ -72,13 +74,13 @@ impl Natives {
             match native {
                 Native::None if floats.get(*step) => *native = Native::AfterFloat,
                 Native::None => *native = Native::Sum(Box::new(Sum::new(histogram))),
-                Native::AfterFloat | Native::Incompatible => {}
+                Native::AfterFloat | Native::Incompatible { .. } => {}
                 Native::Sum(sum) => {
                     let added = if op == AggregateOp::Sum { sum.add(histogram) } else { sum.add_to_mean(histogram) };
                     notes.bounds_reconciled |= sum.bounds_reconciled;
                     if added.is_err() {
                         notes.mixed_schemas.insert(name.to_owned());
-                        *native = Native::Incompatible;
+                        *native = Native::Incompatible { after_float: floats.get(*step) };
                     }
                 }
             }
@@ -90,7 +92,10 @@ impl Natives {
         for (step, native) in self.steps.into_iter().enumerate() {
             match native {
                 Native::None => {}
-                Native::Incompatible => out.present.unset(step),
+                Native::Incompatible { after_float } => {
+                    out.present.unset(step);
+                    notes.mixed |= after_float;
+                }
                 Native::AfterFloat | Native::Sum(_) if out.present.get(step) => {
                     out.present.unset(step);
                     notes.mixed = true;

@@ -90,6 +90,11 @@ impl<'c> Histograms<'c> {
             let mut natives = Steps::absent(self.grid.count);
             for i in &group.natives {
                 for (step, histogram) in &self.done.series[*i].steps.histograms {
+                    if group.buckets.iter().any(|(_, i)| self.done.series[*i].steps.present.get(*step)) {
+                        // It counts for nothing beside classic buckets.
+                        natives.put(*step, 0.0);
+                        continue;
+                    }
                     let (value, nans) = native(*step, histogram);
                     natives.put(*step, value);
                     if let Some(nans) = nans {
@@ -150,7 +155,7 @@ fn check_quantiles(evaluator: Evaluator<'_>, q: &[f64], span: Span) {
 pub(crate) fn quantile<'c>(evaluator: Evaluator<'c>, quantile: &'c Plan, input: &'c Plan, grid: Grid) -> Result<Source<'c>, QueryError> {
     let q = evaluator.scalar(quantile, grid)?;
     let histograms = Histograms::new(evaluator, input, grid)?;
-    check_quantiles(evaluator, &q, quantile.span);
+    check_quantiles(evaluator, &q, Span { start: quantile.span.start, ..input.span });
     let mut out = Vec::new();
     histograms.numbers(|step, h| native::quantile(q[step], h), |step, b| bucket_quantile(q[step], b), Labels::clone, &mut out)?;
     histograms.finish(out)
@@ -250,8 +255,7 @@ fn bucket_fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64 {
         rank = bucket.count;
         begin = bucket.upper;
     }
-    let capped = |rank: Option<f64>| rank.filter(|rank| *rank <= count).unwrap_or(count);
-    (capped(upper_rank) - capped(lower_rank)) / count
+    (native::capped(upper_rank, count) - native::capped(lower_rank, count)) / count
 }
 
 /// Merges buckets of the same bound.

@@ -69,7 +69,7 @@ pub(crate) fn info<'c>(
     let series = select(evaluator, &base.series, is_info, &names, &wanted, when, grid)?;
     let mut there = Presence::none(grid.count);
     base.series.iter().for_each(|series| there.union_with(&series.steps.occupied()));
-    let newest = newest(&series, &there, grid)?;
+    let (newest, mut failure) = newest(&series, &there, grid);
     let info = Info { wanted, series, newest };
     let mut out = Vec::new();
     for series in &base.series {
@@ -77,10 +77,13 @@ pub(crate) fn info<'c>(
         if is_info(&series.head.labels) {
             out.push(series.clone());
         } else {
-            info.join(series, grid, &mut out)?;
+            info.join(series, grid, &mut out, &mut failure);
         }
     }
     drop(base);
+    if let Some((_, error)) = failure {
+        return Err(error);
+    }
     let mut result = Materialised::from_series(out, evaluator.ctx)?;
     result.merge_same_labels()?;
     Ok(result.into_source(grid.count))
@@ -125,8 +128,11 @@ fn select(
     Ok(series)
 }
 
+/// The earliest step that fails, and why.
+type Failure = Option<(usize, QueryError)>;
+
 /// For each target the info series with the newest sample; two that are equally new are an error where anybody asks.
-fn newest(series: &[StepSeries], there: &Presence, grid: Grid) -> Result<BTreeMap<Key, Vec<Option<usize>>>, QueryError> {
+fn newest(series: &[StepSeries], there: &Presence, grid: Grid) -> (BTreeMap<Key, Vec<Option<usize>>>, Failure) {
     let mut newest: BTreeMap<Key, Vec<Option<usize>>> = BTreeMap::new();
     let mut clash: Option<(usize, usize, usize)> = None;
     for (i, info) in series.iter().enumerate() {
@@ -145,14 +151,15 @@ fn newest(series: &[StepSeries], there: &Presence, grid: Grid) -> Result<BTreeMa
             }
         }
     }
-    let Some((step, existing, new)) = clash else { return Ok(newest) };
+    let Some((step, existing, new)) = clash else { return (newest, None) };
     let shown = |i: usize| format!("{} @ {}", series[i].head.labels, (series[i].steps.values[step] * 1000.0).round());
-    Err(QueryError::Execution(format!("found duplicate series for info metric: existing {}, new {}", shown(existing), shown(new))))
+    let text = format!("found duplicate series for info metric: existing {}, new {}", shown(existing), shown(new));
+    (newest, Some((step, QueryError::Execution(text))))
 }
 
 impl Info<'_> {
     /// One series with the labels of its info metrics; where these change it becomes several.
-    fn join(&self, series: &StepSeries, grid: Grid, out: &mut Vec<StepSeries>) -> Result<(), QueryError> {
+    fn join(&self, series: &StepSeries, grid: Grid, out: &mut Vec<StepSeries>, failure: &mut Failure) {
         let base = &series.head.labels;
         let target = identity(base);
         let infos: Vec<&Vec<Option<usize>>> =
@@ -169,14 +176,23 @@ impl Info<'_> {
             steps.set(step);
         }
         for holding in order {
-            let Some(labels) = self.labels(base, &holding)? else { continue };
             let Some(steps) = steps_of.get(&holding) else { continue };
+            let labels = match self.labels(base, &holding) {
+                Ok(Some(labels)) => labels,
+                Ok(None) => continue,
+                Err(error) => {
+                    let first = steps.first().unwrap_or(0);
+                    if failure.as_ref().is_none_or(|(earliest, _)| first < *earliest) {
+                        *failure = Some((first, error));
+                    }
+                    continue;
+                }
+            };
             let mut joined = series.clone();
             joined.head.labels = labels;
             joined.steps.retain(|step| steps.get(step));
             out.push(joined);
         }
-        Ok(())
     }
 
     /// The labels of a series and of its info series; `None` if it goes for want of them.

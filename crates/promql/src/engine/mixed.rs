@@ -55,18 +55,59 @@ pub(crate) fn size(histogram: &FloatHistogram) -> u64 {
 }
 
 /// Leaves of histograms what `histogram_count` and its like read. Since resets can't be seen in that any more, the hints
-/// tell them.
-pub(crate) fn keep_totals(column: &mut Column) {
+/// tell them, as far as Prometheus has read the histogram before: it reads from window to window (first and last time), and
+/// where one begins behind all that it has read, it forgets.
+pub(crate) fn keep_totals(column: &mut Column, windows: impl Iterator<Item = (i64, i64)>) {
     let mut previous: Option<Arc<FloatHistogram>> = None;
-    for (_, histogram) in column.histograms.iter_mut().filter(|(_, histogram)| !is_stale(histogram.sum)) {
-        let reset_hint = match (histogram.reset_hint, &previous) {
-            (ResetHint::Unknown, Some(previous)) if histogram.is_reset_since(previous) => ResetHint::Reset,
-            (ResetHint::Unknown, Some(_)) => ResetHint::NoReset,
+    let mut histograms = column.histograms.iter_mut().peekable();
+    let (mut next, mut reached) = (0, i64::MIN);
+    let read = |histogram: &mut Arc<FloatHistogram>, previous: &mut Option<Arc<FloatHistogram>>| {
+        let hint = match (histogram.reset_hint, &previous) {
+            (ResetHint::Unknown, Some(previous)) if !is_stale(histogram.sum) => {
+                if histogram.is_reset_since(previous) {
+                    ResetHint::Reset
+                } else {
+                    ResetHint::NoReset
+                }
+            }
             (hint, _) => hint,
         };
         let (schema, count, sum) = (histogram.schema, histogram.count, histogram.sum);
-        let totals = FloatHistogram { reset_hint, schema, count, sum, ..FloatHistogram::default() };
-        previous = Some(std::mem::replace(histogram, Arc::new(totals)));
+        let totals = FloatHistogram { reset_hint: hint, schema, count, sum, ..FloatHistogram::default() };
+        let whole = std::mem::replace(histogram, Arc::new(totals));
+        if !is_stale(sum) {
+            *previous = Some(whole);
+        }
+    };
+    for (begin, end) in windows {
+        while next < column.times.len() && begin > reached && column.times[next] < begin {
+            // Passed over: in no window.
+            previous = None;
+            histograms.next_if(|(index, _)| *index as usize == next);
+            next += 1;
+        }
+        while next < column.times.len() && column.times[next] < end {
+            if let Some((_, histogram)) = histograms.next_if(|(index, _)| *index as usize == next) {
+                read(histogram, &mut previous);
+            }
+            next += 1;
+        }
+        reached = column.times.get(next).copied().unwrap_or(reached);
+    }
+    // The last window may end on a sample, or on the one before it.
+    if let Some((_, histogram)) = histograms.next_if(|(index, _)| *index as usize == next) {
+        read(histogram, &mut previous);
+    }
+}
+
+/// A histogram for a subquery's window: samples before it may have been left out or taken twice, so what it says of a reset
+/// before it no longer holds.
+pub(crate) fn without_reset_hint(histogram: &Arc<FloatHistogram>) -> Arc<FloatHistogram> {
+    match histogram.reset_hint {
+        ResetHint::Unknown | ResetHint::Gauge => Arc::clone(histogram),
+        ResetHint::Reset | ResetHint::NoReset => {
+            Arc::new(FloatHistogram { reset_hint: ResetHint::Unknown, ..FloatHistogram::clone(histogram) })
+        }
     }
 }
 
@@ -118,6 +159,11 @@ impl<'a> Mixed<'a> {
                 F::Sum | F::Avg if !w.histograms.is_empty() => {
                     let total = if function == F::Sum { self.sum(w.histograms) } else { self.average(w.histograms) };
                     histograms.extend(total.map(|histogram| (w.step, Arc::new(histogram))));
+                }
+                F::Rate | F::Increase if self.starts && !self.column.starts.is_empty() => {
+                    if (w.begin + 1..w.end).any(|at| window::starts_overlap(&self.column.times, &self.column.starts, at)) {
+                        self.note(|a, name, span| a.start_time_overlap(name, span));
+                    }
                 }
                 F::Rate | F::Increase | F::Delta | F::Sum | F::Avg => {}
                 F::Min
@@ -312,14 +358,13 @@ impl<'a> Mixed<'a> {
         Some(gain)
     }
 
-    /// What a window's last histogram has more than its first, resets healed.
+    /// What a window's last histogram has more than its first, resets healed. Where schemas turn out to be mixed, Prometheus
+    /// says nothing else of what it has found before.
     fn gain(&self, w: &Window<'_>, counter: bool) -> Option<FloatHistogram> {
         let points = w.histograms;
         let (first, last) = (&points[0].1, &points[points.len() - 1].1);
         let is_gauge = |h: &FloatHistogram| h.reset_hint == ResetHint::Gauge;
-        if counter && (is_gauge(first) || is_gauge(last)) {
-            self.note(|a, name, span| a.not_a_counter(name, span));
-        }
+        let mut not_a_counter = counter && (is_gauge(first) || is_gauge(last));
         let mixed_schemas = || -> Option<FloatHistogram> {
             self.note(|a, name, span| a.mixed_schemas(name, span));
             None
@@ -335,14 +380,15 @@ impl<'a> Mixed<'a> {
             custom = second.has_custom_bounds();
         }
         if last.has_custom_bounds() != custom {
+            if not_a_counter {
+                self.note(|a, name, span| a.not_a_counter(name, span));
+            }
             return mixed_schemas();
         }
         let mut schema = last.schema.min(previous.schema);
         if counter {
             for (_, point) in &points[1..points.len() - 1] {
-                if is_gauge(point) {
-                    self.note(|a, name, span| a.not_a_counter(name, span));
-                }
+                not_a_counter |= is_gauge(point);
                 schema = schema.min(point.schema);
                 if point.has_custom_bounds() != custom {
                     return mixed_schemas();
@@ -353,20 +399,19 @@ impl<'a> Mixed<'a> {
         if schema < gain.schema && gain.reduce_resolution(schema).is_err() {
             return None;
         }
+        let mut reconciled = Vec::new();
+        let mut overlap = false;
         match gain.subtract(previous) {
-            Ok(reconciled) => self.note_bounds(reconciled, "subtraction"),
+            Ok(done) => reconciled.push((done, "subtraction")),
             Err(_) => return mixed_schemas(),
         }
         if counter {
-            let mut overlaps = self.starts && !self.column.starts.is_empty();
+            let starts = self.starts && !self.column.starts.is_empty();
             for (at, (_, point)) in points.iter().enumerate().skip(1) {
-                if overlaps && window::starts_overlap(&self.column.times, &self.column.starts, w.begin + at) {
-                    self.note(|a, name, span| a.start_time_overlap(name, span));
-                    overlaps = false;
-                }
+                overlap |= starts && window::starts_overlap(&self.column.times, &self.column.starts, w.begin + at);
                 if self.is_start_reset(w.begin + at) || point.is_reset_since(previous) {
                     match gain.add(previous) {
-                        Ok(reconciled) => self.note_bounds(reconciled, "addition"),
+                        Ok(done) => reconciled.push((done, "addition")),
                         Err(_) => return mixed_schemas(),
                     }
                 }
@@ -375,6 +420,13 @@ impl<'a> Mixed<'a> {
         } else if !is_gauge(first) || !is_gauge(last) {
             self.note(|a, name, span| a.not_a_gauge(name, span));
         }
+        if not_a_counter {
+            self.note(|a, name, span| a.not_a_counter(name, span));
+        }
+        if overlap {
+            self.note(|a, name, span| a.start_time_overlap(name, span));
+        }
+        reconciled.into_iter().for_each(|(done, during)| self.note_bounds(done, during));
         gain.reset_hint = ResetHint::Gauge;
         gain.compact(0);
         Some(gain)

@@ -34,7 +34,7 @@ pub use api::{Control, EngineOptions, MatrixSeries, QueryError, QueryResult, Que
 
 use crate::ast::{Expr, ValueType};
 use crate::plan::{Kind, Plan, Planner, Reading};
-pub(crate) use annotations::format_v;
+pub(crate) use annotations::format_g;
 use context::Context;
 use eval::{Evaluator, nameless};
 pub(crate) use histogram::parse_bound;
@@ -90,13 +90,13 @@ impl Engine {
         step: Millis,
         control: &Control,
     ) -> Result<QueryResult, QueryError> {
-        let plan = self.plan(expr, start, end, step.0)?;
-        if !matches!(plan.value_type, ValueType::Scalar | ValueType::Vector) {
-            let got = plan.value_type.documented();
+        if !matches!(expr.value_type(), ValueType::Scalar | ValueType::Vector) {
+            let got = expr.value_type().documented();
             return Err(QueryError::Execution(format!(
                 "invalid expression type {got:?} for range query, must be Scalar or instant Vector"
             )));
         }
+        let plan = self.plan(expr, start, end, step.0)?;
         let grid = Grid::range(start.0, end.0, step.0);
         self.run(store, control, &plan, |ctx| range_value(Evaluator::new(ctx), &plan, grid))
     }
@@ -156,10 +156,12 @@ fn instant_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, time: Timestamp) 
                 return Err(QueryError::Execution("no expression but a selector or subquery is a range vector".into()));
             };
             let _at_work = evaluator.ctx.enter(plan);
+            let delayed = evaluator.ctx.options.delayed_name_removal;
+            let labels = |head: Head| if delayed { final_labels(&head) } else { head.labels };
             let mut series: Vec<MatrixSeries> = evaluator
                 .raw_windows(windows, time.0)?
                 .into_iter()
-                .map(|(head, Points { floats, histograms })| MatrixSeries { labels: final_labels(&head), points: floats, histograms })
+                .map(|(head, Points { floats, histograms })| MatrixSeries { labels: labels(head), points: floats, histograms })
                 .collect();
             series.sort_by(|a, b| a.labels.cmp(&b.labels));
             if series.windows(2).any(|pair| pair[0].labels == pair[1].labels) {

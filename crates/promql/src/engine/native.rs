@@ -1,6 +1,6 @@
 //! What queries read off native histograms, and their sums.
 
-use super::annotations::{format_g, format_v};
+use super::annotations::format_g;
 use super::kahan::Kahan;
 use model::FloatHistogram;
 use model::histogram::{Bucket, IncompatibleSchemas, Reconciled, ResetHint};
@@ -226,13 +226,21 @@ pub(crate) fn fraction(lower: f64, upper: f64, histogram: &FloatHistogram) -> (f
     }
     let mut left_out = None;
     if histogram.sum.is_nan() {
-        count += rest.map(|bucket| bucket.count).sum::<f64>();
+        rest.for_each(|bucket| count += bucket.count);
         left_out = (count < histogram.count).then_some(NanObservations::LeftOut);
     } else {
         count = histogram.count;
     }
-    let capped = |rank: Option<f64>| rank.filter(|rank| *rank <= count).unwrap_or(count);
-    ((capped(upper_rank) - capped(lower_rank)) / histogram.count, left_out)
+    ((capped(upper_rank, count) - capped(lower_rank, count)) / histogram.count, left_out)
+}
+
+/// A rank that was found, but at most all observations; NaN stays.
+pub(crate) fn capped(rank: Option<f64>, count: f64) -> f64 {
+    match rank {
+        Some(rank) if rank > count => count,
+        Some(rank) => rank,
+        None => count,
+    }
 }
 
 /// The variance, with observations in the middles of their buckets.
@@ -260,7 +268,7 @@ pub(crate) fn text(histogram: &FloatHistogram) -> String {
     for bucket in histogram.whole_buckets().iter().filter(|bucket| bucket.count != 0.0) {
         let open = if bucket.lower_inclusive { '[' } else { '(' };
         let close = if bucket.upper_inclusive { ']' } else { ')' };
-        text += &format!(", {open}{},{}{close}:{}", format_g(bucket.lower), format_g(bucket.upper), format_v(bucket.count));
+        text += &format!(", {open}{},{}{close}:{}", format_g(bucket.lower), format_g(bucket.upper), format_g(bucket.count));
     }
     text + "}"
 }

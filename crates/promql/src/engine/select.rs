@@ -62,14 +62,17 @@ impl<'c> Evaluator<'c> {
     pub fn select_instant(self, selector: &Selector, grid: Grid, pick: Pick) -> Result<Source<'c>, QueryError> {
         let (ctx, weight, when, lookback) = (self.ctx, self.weight, selector.when, self.ctx.lookback);
         let totals_only = selector.totals_only;
-        let interval = left_open(when.time(grid.start).saturating_sub(lookback), when.time(grid.end()));
+        let begin = when.time(grid.start).saturating_sub(lookback);
+        // A sample at the very begin is in no window, but where only totals are read the next one is compared with it.
+        let interval = left_open(begin.saturating_sub(i64::from(totals_only)), when.time(grid.end()));
         let series = self.select(&selector.matchers, interval)?;
         let heads = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
             let Scratch { column, held } = scratch;
             ctx.decode(&*series[i], interval, column, held)?;
             if totals_only {
-                mixed::keep_totals(column);
+                let times = (0..grid.count).map(|step| when.time(grid.time(step)));
+                mixed::keep_totals(column, times.map(|at| (at.saturating_sub(lookback), at)));
             }
             let mut out = Steps::absent(grid.count);
             let mut next = 0;
@@ -114,14 +117,21 @@ impl<'c> Evaluator<'c> {
     /// At each step what a line through the samples around it has.
     pub fn select_smoothed(self, selector: &'c Selector, span: Span, grid: Grid) -> Result<Source<'c>, QueryError> {
         let (ctx, weight, when, lookback) = (self.ctx, self.weight, selector.when, self.ctx.lookback);
+        let totals_only = selector.totals_only;
         let begin = when.time(grid.start).saturating_sub(lookback);
-        let interval = left_open(begin, when.time(grid.end()).saturating_add(lookback));
+        // Where only totals are read Prometheus reads from as long before the begin as the query is long.
+        let first_read = begin.saturating_sub(grid.until.saturating_sub(grid.start));
+        let from = if totals_only { first_read.saturating_sub(1) } else { begin };
+        let interval = left_open(from, when.time(grid.end()).saturating_add(lookback));
         let series = self.select(&selector.matchers, interval)?;
         let heads: Vec<Head> = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
         let names = metric_names(&heads);
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
             let Scratch { column, held } = scratch;
             ctx.decode(&*series[i], interval, column, held)?;
+            if totals_only {
+                mixed::keep_totals(column, std::iter::once((first_read, i64::MAX)));
+            }
             drop_stale(column);
             let (name, kind) = (&names[i], Extended::Smoothed);
             let mut looked_at = 0;
@@ -140,17 +150,22 @@ impl<'c> Evaluator<'c> {
         match &windows.source {
             WindowSource::Selector(matchers) => {
                 let totals_only = windows.totals_only;
-                let interval = match windows.extended {
-                    None => left_open(begin, end),
-                    Some(Extended::Anchored) => left_open(begin.saturating_sub(ctx.lookback), end),
-                    Some(Extended::Smoothed) => left_open(begin.saturating_sub(ctx.lookback), end.saturating_add(ctx.lookback)),
+                let (before, after) = match windows.extended {
+                    None => (0, 0),
+                    Some(Extended::Anchored) => (ctx.lookback, 0),
+                    Some(Extended::Smoothed) => (ctx.lookback, ctx.lookback),
                 };
+                let begin = begin.saturating_sub(before);
+                // As of `select_instant`.
+                let interval = left_open(begin.saturating_sub(i64::from(totals_only)), end.saturating_add(after));
+                let (when, range) = (windows.when, windows.range.saturating_add(before));
                 let series = self.select(matchers, interval)?;
                 let heads = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
                 let fill = Box::new(move |i: usize, scratch: &mut Scratch, column: &mut Column| {
                     ctx.decode(&*series[i], interval, column, &mut scratch.held)?;
                     if totals_only {
-                        mixed::keep_totals(column);
+                        let times = (0..grid.count).map(|step| when.time(grid.time(step)));
+                        mixed::keep_totals(column, times.map(|at| (at.saturating_sub(range), at.saturating_add(after))));
                     }
                     drop_stale(column);
                     Ok(())
@@ -176,7 +191,7 @@ impl<'c> Evaluator<'c> {
                     for step in steps.occupied().iter() {
                         let time = Timestamp(inner_grid.time(step));
                         match histograms.next_if(|(at, _)| *at == step) {
-                            Some((_, histogram)) => column.push_histogram(time, histogram.clone()),
+                            Some((_, histogram)) => column.push_histogram(time, mixed::without_reset_hint(histogram)),
                             None => column.push(time, steps.values[step]),
                         }
                     }

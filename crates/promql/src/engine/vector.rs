@@ -15,18 +15,20 @@ pub(crate) struct Grid {
     pub start: i64,
     pub step: i64,
     pub count: usize,
+    /// Where it ends, which may be behind the last step.
+    pub until: i64,
 }
 
 impl Grid {
     /// A single step.
     pub fn instant(time: i64) -> Self {
-        Self { start: time, step: 1, count: 1 }
+        Self { start: time, step: 1, count: 1, until: time }
     }
 
     /// From `start` up to at most `end`.
     pub fn range(start: i64, end: i64, step: i64) -> Self {
         let count = if end < start || step <= 0 { 0 } else { (end.saturating_sub(start) / step) as usize + 1 };
-        Self { start, step, count }
+        Self { start, step, count, until: end }
     }
 
     /// The time of a step.
@@ -39,9 +41,14 @@ impl Grid {
         self.time(self.count.saturating_sub(1))
     }
 
+    /// Does it end where it starts, as that of an instant query? Then results keep their order.
+    pub fn is_instant(&self) -> bool {
+        self.start == self.until
+    }
+
     /// Only the first step.
     pub fn first(&self) -> Self {
-        Self { count: self.count.min(1), ..*self }
+        Self { count: self.count.min(1), until: self.start, ..*self }
     }
 }
 

@@ -13,13 +13,13 @@ impl Plan {
             | Kind::SampleTime(_)
             | Kind::SampleStart(_)
             | Kind::Time
-            | Kind::Calendar(_)
-            | Kind::Nothing => Vec::new(),
+            | Kind::Calendar(_) => Vec::new(),
             Kind::Windows(windows) | Kind::AbsentOverTime { windows } => windows.inner().into_iter().collect(),
             Kind::Window { windows, parameters, .. } => windows.inner().into_iter().chain(parameters).collect(),
             Kind::Elementwise { input, parameters, .. } => std::iter::once(&**input).chain(parameters).collect(),
             Kind::Negate(input)
             | Kind::StepTime(input)
+            | Kind::NoStarts(input)
             | Kind::ScalarOf(input)
             | Kind::VectorOf(input)
             | Kind::Absent { input, .. }
@@ -60,7 +60,7 @@ impl Plan {
             Kind::VectorOf(_) => "vector".into(),
             Kind::Sort { .. } => "sort".into(),
             Kind::ScalarExtreme { .. } | Kind::ScalarBinary { .. } => "arithmetic of scalars".into(),
-            Kind::Nothing => "nothing".into(),
+            Kind::NoStarts(_) => "nothing".into(),
             Kind::Info { .. } => "join with info metrics".into(),
             Kind::LabelReplace { .. } | Kind::LabelJoin { .. } => "relabel".into(),
             Kind::HistogramNumber { .. } => "number of each histogram".into(),
