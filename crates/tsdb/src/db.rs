@@ -12,6 +12,7 @@ mod blocks;
 mod deletion;
 mod leftovers;
 mod lifecycle;
+mod lock;
 mod options;
 mod progress;
 mod querier;
@@ -34,6 +35,7 @@ use crate::head::{self, Head, HeadOptions, HeadStats};
 use crate::wal::{self, CheckpointError, Wal};
 use blocks::Blocks;
 use lifecycle::{MAINTENANCE_PAUSE, MAPPING_PAUSE, Maintenance, Nameless};
+use lock::LockFile;
 use progress::Progress;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -574,32 +576,5 @@ impl Appender for Db {
             return Err(CommitError::NotReady);
         }
         self.commit_now(batch, result)
-    }
-}
-
-/// `<data>/lock`, locked. The lock ends with the process, whatever becomes of the file.
-struct LockFile {
-    path: PathBuf,
-    _file: std::fs::File,
-}
-
-impl LockFile {
-    fn take(dir: &Path) -> Result<Self, OpenError> {
-        let path = dir.join("lock");
-        let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(OpenError::Lock)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { path, _file: file }),
-            Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Locked),
-            Err(std::fs::TryLockError::Error(error)) => Err(OpenError::Lock(error)),
-        }
-    }
-}
-
-impl Drop for LockFile {
-    /// As Prometheus does, the file goes while it is still locked.
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::warn!(component = "tsdb", err = %error, "remove lock file");
-        }
     }
 }
