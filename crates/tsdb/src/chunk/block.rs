@@ -236,6 +236,18 @@ impl BlockEncoder {
     }
 
     fn plan_xor2(&mut self, starts: &[i64], times: &[i64], values: &[f64]) -> usize {
+        let first = starts.first().copied().unwrap_or(0);
+        let count = times.len().min(values.len()).min(SAMPLES_MAX);
+        let others = (0..count).map(|i| starts.get(i).copied().unwrap_or(0));
+        if starts.is_empty() || others.into_iter().all(|start| start == first) {
+            self.plan_xor2_with::<false>(starts, times, values)
+        } else {
+            self.plan_xor2_with::<true>(starts, times, values)
+        }
+    }
+
+    /// Without `STARTS` they are known to be the same.
+    fn plan_xor2_with<const STARTS: bool>(&mut self, starts: &[i64], times: &[i64], values: &[f64]) -> usize {
         self.windows.clear();
         let mut other_bits = 24 + 80 + 64 + 80 + 80u32;
         let (mut value_bits, mut changes, mut count) = (0, 0, 0);
@@ -245,7 +257,7 @@ impl BlockEncoder {
         for (i, (next_time, value)) in times.iter().zip(values).take(SAMPLES_MAX).enumerate() {
             let bits = value.to_bits();
             let next_delta = next_time.wrapping_sub(time) as u64;
-            let next_start = starts.get(i).copied().unwrap_or(0);
+            let next_start = if STARTS { starts.get(i).copied().unwrap_or(0) } else { start };
             if count > 0 {
                 let change = if count == 1 { 1 } else { next_delta.wrapping_sub(delta) as i64 };
                 other_bits += match change {
@@ -263,10 +275,10 @@ impl BlockEncoder {
                     other_bits += if is_stale(bits) { 5 } else { 1 };
                 }
                 // The header could not say where numbers for starts begin.
-                if start_difference.is_none() && next_start != start && i > usize::from(FIRST_CHANGE_MAX) {
+                if STARTS && start_difference.is_none() && next_start != start && i > usize::from(FIRST_CHANGE_MAX) {
                     break;
                 }
-                if next_start != start || start_difference.is_some() {
+                if STARTS && (next_start != start || start_difference.is_some()) {
                     let difference = time.wrapping_sub(next_start);
                     let number = difference.wrapping_sub(start_difference.unwrap_or(0));
                     other_bits += varbit_len(number);

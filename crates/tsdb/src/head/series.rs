@@ -68,14 +68,25 @@ struct More {
     rare: Option<Box<Rare>>,
 }
 
+const _: () = assert!(size_of::<Rare>() <= 80);
+
 #[derive(Debug, Default)]
 struct Rare {
     full: Vec<Encoded>,
-    other: Option<Other>,
+    /// Boxed, as it is large and few have it; all have a full chunk where the chunk range ends, and until it is in a file.
+    other: Option<Box<Other>>,
     ooo: Option<Box<OooSeries<FullChunk>>>,
     deleted: Intervals,
     /// See [`MemSeries::settle_until`].
     settled_until: Option<i64>,
+}
+
+impl Rare {
+    /// Exactly as long as need be: a million series make one full at once.
+    fn push_full(&mut self, chunk: Encoded) {
+        self.full.reserve_exact(1);
+        self.full.push(chunk);
+    }
 }
 
 /// An open chunk that is not plain floats.
@@ -221,7 +232,7 @@ impl MemSeries {
                 samples,
             });
         }
-        let Other { chunk, min_time, max_time } = self.rare()?.other.as_ref()?;
+        let Other { chunk, min_time, max_time } = self.rare()?.other.as_deref()?;
         Some(Open { encoding: chunk.encoding(), bytes: chunk.bytes(), min_time: *min_time, max_time: *max_time, samples: chunk.count() })
     }
 
@@ -412,7 +423,7 @@ impl MemSeries {
         let max_time = self.appender.last_time();
         let min_time = max_time - i64::from(self.span);
         let chunk = Encoded { min_time, max_time, encoding: Encoding::Xor, bytes: std::mem::take(&mut self.bytes).into() };
-        self.rare_mut().full.push(chunk);
+        self.rare_mut().push_full(chunk);
     }
 
     /// Appends a sample of any kind, later than all samples in order.
@@ -424,14 +435,14 @@ impl MemSeries {
             }
             self.close_plain();
             self.forget_plain();
-            self.rare_mut().other = Some(Other::start(sample, wanted, None));
+            self.rare_mut().other = Some(Box::new(Other::start(sample, wanted, None)));
             return Grown::Next;
         }
         let Some(other) = self.more.as_mut().and_then(|more| more.rare.as_mut()).and_then(|rare| rare.other.as_mut()) else {
             if let (Encoding::Xor, Value::Float(value)) = (wanted, &sample.value) {
                 return self.append_plain(slot, cutting, sample.time, *value);
             }
-            self.rare_mut().other = Some(Other::start(sample, wanted, None));
+            self.rare_mut().other = Some(Box::new(Other::start(sample, wanted, None)));
             return Grown::First;
         };
         if other.takes(slot, cutting, sample, wanted) && other.chunk.append(sample) == open::Appended::Same {
@@ -440,13 +451,13 @@ impl MemSeries {
         }
         let Some(before) = self.rare_mut().other.take() else { return Grown::First };
         if let (Encoding::Xor, Value::Float(value)) = (wanted, &sample.value) {
-            self.rare_mut().full.push(before.into_encoded());
+            self.rare_mut().push_full(before.into_encoded());
             self.append_plain(slot, cutting, sample.time, *value);
         } else {
             let next = Other::start(sample, wanted, Some(&before.chunk));
             let rare = self.rare_mut();
-            rare.full.push(before.into_encoded());
-            rare.other = Some(next);
+            rare.push_full(before.into_encoded());
+            rare.other = Some(Box::new(next));
         }
         Grown::Next
     }
