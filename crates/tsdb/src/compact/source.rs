@@ -39,8 +39,8 @@ pub(super) struct MergedSymbols<'s> {
 
 impl<'s> MergedSymbols<'s> {
     pub(super) fn of(sources: &'s [Box<dyn SeriesSource + '_>]) -> Self {
-        let symbols = |source: &'s Box<dyn SeriesSource + '_>| source.symbols().peekable();
-        Self { sources: sources.iter().map(symbols).collect(), numbers: vec![Vec::new(); sources.len()], next: 0 }
+        let numbers = vec![Vec::new(); sources.len()];
+        Self { sources: sources.iter().map(|source| source.symbols().peekable()).collect(), numbers, next: 0 }
     }
 
     /// For each source the numbers of its symbols; none for a single one, whose own numbers are right. All symbols must have been read.
