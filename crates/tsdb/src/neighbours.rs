@@ -166,3 +166,42 @@ impl<'b> Neighbours<'b> {
         self.row = row;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use proptest::prelude::*;
+    use std::convert::Infallible;
+
+    proptest! {
+        #[test]
+        fn rows_stay_what_they_are_when_numbers_begin_anew(
+            rows in prop::collection::vec(prop::collection::btree_map("[a-c]{1,2}", "[xyz]", 0..5), 1..40),
+            every in 1..6usize,
+        ) {
+            let rows: Vec<Labels> =
+                rows.iter().map(|row| Labels::from_sorted(row.iter().map(|(name, value)| (name.as_str(), value.as_str())))).collect();
+            let pairs: Vec<Vec<Labels>> = rows.iter().map(|row| row.iter().map(|pair| Labels::from_sorted([pair])).collect()).collect();
+            let mut neighbours = Neighbours::default();
+            for (at, (row, pairs)) in rows.iter().zip(&pairs).enumerate() {
+                neighbours.begin();
+                for (pair, texts) in pairs.iter().zip(row.iter()) {
+                    if neighbours.before() == Some(pair.as_bytes()) {
+                        neighbours.same();
+                    } else {
+                        neighbours.other(pair.as_bytes(), || Ok::<_, Infallible>(texts)).unwrap();
+                    }
+                }
+                prop_assert!(neighbours.end());
+                prop_assert!(neighbours.labels().eq(row.iter()));
+                prop_assert_eq!(neighbours.packed().collect::<Vec<_>>().concat(), row.as_bytes());
+                if at % every == 0 {
+                    neighbours.begin_anew();
+                    prop_assert!(neighbours.labels().eq(row.iter()));
+                    prop_assert_eq!(neighbours.count(), row.len());
+                }
+            }
+        }
+    }
+}
