@@ -20,6 +20,8 @@ const DRAIN_BYTES_MAX: usize = 64 << 10;
 pub struct Request {
     /// Where.
     pub url: String,
+    /// The same, read once and not for each scrape; none if it makes no sense, which asking then says.
+    parsed: Option<reqwest::Url>,
     /// All headers.
     pub headers: HeaderMap,
     /// When to give up.
@@ -79,7 +81,8 @@ impl Request {
         let seconds = number::format_plain(timeout.0 as f64 / 1000.0);
         headers.insert(TIMEOUT_HEADER, HeaderValue::from_str(&seconds).expect("a number is a header value"));
         let timeout = Duration::from_millis(timeout.0.unsigned_abs());
-        Self { url, headers, timeout, body_bytes_max: job.body_size_limit }
+        let parsed = reqwest::Url::parse(&url).ok();
+        Self { url, parsed, headers, timeout, body_bytes_max: job.body_size_limit }
     }
 }
 
@@ -105,7 +108,11 @@ fn accept(protocols: &[ScrapeProtocol], escaping: config::EscapingScheme) -> Str
 /// When there is none; see [`FetchError`].
 pub async fn fetch(client: &Client, request: &Request, buffers: &Buffers) -> Result<Fetched, FetchError> {
     let deadline = tokio::time::Instant::now() + request.timeout;
-    let sent = client.get(&request.url).headers(request.headers.clone()).send();
+    let asked = match &request.parsed {
+        Some(url) => client.get(url.clone()),
+        None => client.get(&request.url),
+    };
+    let sent = asked.headers(request.headers.clone()).send();
     let answer = match tokio::time::timeout_at(deadline, sent).await {
         Err(_) => return Err(FetchError::Timeout(request.url.clone())),
         Ok(Err(error)) => return Err(FetchError::Request { url: request.url.clone(), message: cause(&error, &request.url) }),

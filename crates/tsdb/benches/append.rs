@@ -44,6 +44,7 @@ fn run(name: &str, store: &dyn Appender, targets: u32) {
 
     let mut seed = 1u64;
     let mut batch = Batch::default();
+    let mut on_processor = 0;
     let mut passes: Vec<f64> = (0..PASSES)
         .map(|_| {
             let mut spent = std::time::Duration::ZERO;
@@ -51,9 +52,10 @@ fn run(name: &str, store: &dyn Appender, targets: u32) {
                 now += INTERVAL_MS;
                 for handles in &handles {
                     fill(&mut batch, handles, now, &mut seed);
-                    let started = Instant::now();
+                    let (started, before) = (Instant::now(), processor_ns());
                     store.commit(&batch, &mut result).unwrap();
                     spent += started.elapsed();
+                    on_processor += processor_ns() - before;
                     assert_eq!(result.stored, u64::from(SERIES));
                 }
             }
@@ -61,6 +63,8 @@ fn run(name: &str, store: &dyn Appender, targets: u32) {
         })
         .collect();
     passes.sort_by(f64::total_cmp);
+    let on_processor = on_processor as f64 / (rows * SCRAPES as f64 * PASSES as f64);
+    println!("{name}: of the processor {on_processor:.1} ns a sample, which other load does not lengthen");
     println!("{name}: append {:.1} ns a sample (median of {PASSES}; {:.1} to {:.1})", passes[PASSES / 2], passes[0], passes[PASSES - 1]);
 }
 
@@ -105,6 +109,12 @@ fn fill(batch: &mut Batch, handles: &[SeriesHandle], now: i64, seed: &mut u64) {
             value: RowValue::Float(value),
         });
     }
+}
+
+/// What this thread has had of the processor, where the system says it.
+fn processor_ns() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
 }
 
 /// Resident memory, where the system says it.

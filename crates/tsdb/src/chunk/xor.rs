@@ -130,6 +130,11 @@ impl XorAppender {
         self.time
     }
 
+    /// Time between the last two samples; 0 while there are no two.
+    pub fn last_delta(&self) -> i64 {
+        self.delta.cast_signed()
+    }
+
     /// Value of the last sample; meaningless while there is none.
     pub fn last_value(&self) -> f64 {
         f64::from_bits(self.value_bits)

@@ -208,7 +208,7 @@ impl Db {
     /// Likewise, and makes sure that new blocks can be read before anything else that has their samples goes.
     fn publish(&self, written: &[Ulid]) -> Result<(), DbError> {
         let retention = self.settings().retention;
-        let unread = self.blocks.reload(&retention, self.log_bytes() + self.head.stats().chunk_file_bytes)?;
+        let unread = self.blocks.reload(&retention, self.log_bytes() + self.head.chunk_file_bytes())?;
         let mut unread = written.iter().filter(|ulid| unread.contains(ulid)).peekable();
         let Some(first) = unread.peek().map(|ulid| **ulid) else { return Ok(()) };
         for ulid in unread {
@@ -271,9 +271,12 @@ impl Db {
     /// Writes series that get no samples any more to a block, once they are many, so that churn gives its memory back.
     fn compact_stale_series(&self, maintenance: &mut Maintenance) -> Result<(), DbError> {
         let Settings { stale_series_threshold, float_encoding, .. } = self.settings();
+        if stale_series_threshold <= 0.0 {
+            return Ok(());
+        }
         let stats = self.head.stats();
         let share = stats.stale_series_count as f64 / stats.series_count.max(1) as f64;
-        if stale_series_threshold <= 0.0 || stats.series_count == 0 || share < stale_series_threshold {
+        if stats.series_count == 0 || share < stale_series_threshold {
             return Ok(());
         }
         let now = self.options.clock.now_ms();

@@ -26,6 +26,8 @@ use storage::{SeriesRef, Slot};
 const CHUNK_SAMPLES_MIN: u32 = 96;
 /// And at most so many more.
 const CHUNK_SAMPLES_SPREAD: u32 = 49;
+/// The first chunk of a range may be as short as this.
+const CHUNK_SAMPLES_FIRST_MIN: u32 = 16;
 /// Bytes of a chunk after which no sample is added: with a longest sample (19 bytes) it stays within 1,024.
 const CHUNK_BYTES_MAX: usize = 1024 - 19;
 /// A chunk of histograms of this many bytes is full, once it has [`HISTOGRAMS_MIN`].
@@ -382,6 +384,7 @@ impl MemSeries {
             let min_time = self.appender.last_time() - i64::from(self.span);
             let span = time.wrapping_sub(min_time) as u64;
             let full = count >= samples_max(slot)
+                || (count == first_samples_max(slot) && self.begins_anew(min_time, cutting))
                 || self.bytes.len() > CHUNK_BYTES_MAX
                 || time >= range_end(min_time, cutting.chunk_range_ms)
                 || span > u64::from(u32::MAX);
@@ -402,6 +405,12 @@ impl MemSeries {
         }
         self.appender.append(&mut self.bytes, time, value);
         grown
+    }
+
+    /// Whether the open chunk is the first that it has, or the first of a chunk range.
+    #[cold]
+    fn begins_anew(&self, min_time: i64, cutting: &Cutting) -> bool {
+        self.more.is_none() || min_time.rem_euclid(cutting.chunk_range_ms) <= self.appender.last_delta().saturating_mul(2)
     }
 
     fn grow(&mut self) {
@@ -548,6 +557,13 @@ fn samples_max(slot: Slot) -> u32 {
     CHUNK_SAMPLES_MIN + slot.0.wrapping_mul(0x9e37_79b1) % CHUNK_SAMPLES_SPREAD
 }
 
+/// And the first one of a start or of a chunk range, when all series begin theirs: somewhere, so that from then on as many are nearly
+/// full as nearly empty.
+#[inline]
+fn first_samples_max(slot: Slot) -> u32 {
+    CHUNK_SAMPLES_FIRST_MIN + (slot.0.wrapping_mul(0x85eb_ca6b) >> 16) % (CHUNK_SAMPLES_MIN - CHUNK_SAMPLES_FIRST_MIN)
+}
+
 /// The end of the range that a time lies in, as Prometheus computes it (its division truncates).
 #[inline]
 pub(crate) fn range_end(time: i64, width: i64) -> i64 {
@@ -562,5 +578,6 @@ mod tests {
     fn a_series_and_its_boxes_are_small() {
         assert!(size_of::<MemSeries>() <= 88, "{}", size_of::<MemSeries>());
         assert!(size_of::<More>() <= 32, "{}", size_of::<More>());
+        assert!(size_of::<Rare>() <= 80, "{}", size_of::<Rare>());
     }
 }

@@ -83,7 +83,12 @@ impl Head {
         self.read_index().series_count() as u64
     }
 
-    /// What it holds and has done.
+    /// Bytes of the files of full chunks.
+    pub(crate) fn chunk_file_bytes(&self) -> u64 {
+        self.mapped().map_or(0, |mapped| mapped.size_bytes())
+    }
+
+    /// What it holds and has done. Looks at each series.
     pub fn stats(&self) -> HeadStats {
         let counters = &self.counters;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -121,7 +126,7 @@ impl Head {
             out_of_order_unlogged: count(&counters.late_unlogged),
             truncations: count(&counters.truncations),
             chunk_writes_failed: self.mapped().map_or(0, |mapped| mapped.writes_failed()),
-            chunk_file_bytes: self.mapped().map_or(0, |mapped| mapped.size_bytes()),
+            chunk_file_bytes: self.chunk_file_bytes(),
         }
     }
 }
