@@ -1,6 +1,8 @@
 //! Random queries over random data: the engine against a naive one.
 //!
-//! `PYROPE_RANDOM_SEED` begins elsewhere, `PYROPE_RANDOM_RUNS` asks more queries, `PYROPE_RANDOM_MINUTES` goes on for so long.
+//! `PYROPE_RANDOM_SEED` begins elsewhere, `PYROPE_RANDOM_RUNS` asks more queries, `PYROPE_RANDOM_MINUTES` goes on for so long,
+//! and `PYROPE_RANDOM_FAILURES` goes on until so many have failed:
+//! `PYROPE_RANDOM_MINUTES=10 cargo test --release -p promql --test random -- --nocapture`
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod compare;
@@ -238,16 +240,18 @@ fn the_engine_agrees_with_the_naive_one() {
     let engines = Engines::new();
     std::panic::set_hook(Box::new(|_| {}));
     let mut failed = Vec::new();
+    let mut ill_formed = 0;
     let mut seed = first;
     while go_on(seed) && (failed.len() as u64) < enough {
         let case = Case::random(seed);
+        ill_formed += u64::from(case.parsed().is_none());
         if fault(&case, &engines).is_some() {
             failed.push(report(seed, case, &engines));
         }
         seed += 1;
     }
     drop(std::panic::take_hook());
-    println!("{} queries", seed - first);
+    println!("{} queries, {ill_formed} of them ill-formed", seed - first);
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
 }
 
