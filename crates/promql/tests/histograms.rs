@@ -315,3 +315,23 @@ eval instant at 2m histogram_count(sum_over_time(h[2m]))
 "#,
     );
 }
+
+#[test]
+fn results_of_one_label_set_are_refused_after_what_fails_first() {
+    check(
+        r#"
+load 1m
+  h{__type__="a", x="1"} {{schema:0 count:2 sum:2 buckets:[2]}}
+  h{x="2"} {{schema:0 count:2 sum:2 buckets:[2]}}
+  a{x="1"} 1
+  a{x="2"} 1
+  a{__type__="t", x="3"} 1
+
+eval instant at 0 histogram_quantile(0.5, h + ignoring(x) h)
+  expect fail msg:vector cannot contain metrics with the same labelset
+
+eval instant at 0 a + ignoring(x) a
+  expect fail msg:found duplicate series for the match group {} on the right hand-side of the operation: [{__name__="a", x="1"}, {__name__="a", x="2"}];many-to-many matching not allowed: matching labels must be unique on one side
+"#,
+    );
+}

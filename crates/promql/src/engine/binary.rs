@@ -500,7 +500,9 @@ impl Pairs<'_, '_> {
         self.matched.union_with(&present);
         if !steps.is_none() && self.failure.0.is_none() {
             let drop_name = operation.return_bool && operation.evaluator.ctx.options.delayed_name_removal;
-            self.out.add(Head { labels, drop_name }, steps)?;
+            if let Some(step) = self.out.add(Head { labels, drop_name }, steps) {
+                self.failure.note((step, 3, 0), || same_labelset().to_string());
+            }
         }
         Ok(())
     }
@@ -514,10 +516,11 @@ struct Outputs {
 }
 
 impl Outputs {
-    fn add(&mut self, head: Head, steps: Steps) -> Result<(), QueryError> {
+    /// Gives the first step that has the labels already.
+    fn add(&mut self, head: Head, steps: Steps) -> Option<usize> {
         if self.delayed_instant {
             self.series.push(StepSeries { head, steps });
-            return Ok(());
+            return None;
         }
         match self.by_labels.get(&head.labels) {
             None => {
@@ -526,15 +529,15 @@ impl Outputs {
             }
             Some(at) => {
                 let target = &mut self.series[*at].steps;
-                if !target.occupied().and(&steps.occupied()).is_none() {
-                    return Err(same_labelset());
+                if let Some(step) = target.occupied().and(&steps.occupied()).first() {
+                    return Some(step);
                 }
                 steps.present.iter().for_each(|step| target.put(step, steps.values[step]));
                 target.histograms.extend(steps.histograms);
                 target.histograms.sort_by_key(|(step, _)| *step);
             }
         }
-        Ok(())
+        None
     }
 }
 

@@ -4,7 +4,7 @@ use super::annotations::Forced;
 use super::api::QueryError;
 use super::eval::Evaluator;
 use super::native::{self, NanObservations};
-use super::source::{Materialised, Source};
+use super::source::{Materialised, Source, same_labelset};
 use super::vector::{Grid, Head, StepSeries, Steps};
 use crate::ast::Span;
 use crate::plan::Plan;
@@ -94,6 +94,10 @@ impl<'c> Histograms<'c> {
                         // It counts for nothing beside classic buckets.
                         natives.put(*step, 0.0);
                         continue;
+                    }
+                    if natives.get(*step).is_some() {
+                        // Only with delayed name removal can two have come so far.
+                        return Err(same_labelset());
                     }
                     let (value, nans) = native(*step, histogram);
                     natives.put(*step, value);
