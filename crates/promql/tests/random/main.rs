@@ -94,7 +94,7 @@ fn fault(case: &Case, engines: &Engines) -> Option<String> {
 }
 
 fn fault_of_answers(case: &Case, engines: &Engines) -> Option<String> {
-    let expr = case.parsed().filter(|expr| !is_undefined(expr))?;
+    let expr = case.parsed().filter(|expr| !(is_undefined(expr) || adds_unordered(expr) && selects_sensitive(case, expr)))?;
     let Query { text, start, end, step } = &case.query;
     let control = Control { lookback: Some(Millis(case.options.lookback)), text: Some(Arc::from(text.as_str())), ..Control::default() };
     let engines = engines.of(&case.options);
@@ -207,7 +207,7 @@ fn is_ranking(e: &Expr) -> bool {
 fn is_unordered(e: &Expr) -> bool {
     match e {
         Expr::Call(call) => call.function.name.starts_with("histogram_") || call.function.name == "info",
-        Expr::Aggregate(_) | Expr::Binary(_) => true,
+        Expr::Aggregate(_) | Expr::Binary(_) | Expr::Subquery(_) => true,
         _ => false,
     }
 }
@@ -220,6 +220,32 @@ fn is_undefined(e: &Expr) -> bool {
         first && [&a.expr].into_iter().chain(shrink::parts(&a.expr)).any(is_unordered)
     };
     [e].into_iter().chain(shrink::parts(e)).any(chooses)
+}
+
+/// Does it add up series whose order nothing defines?
+fn adds_unordered(e: &Expr) -> bool {
+    let adds = |e: &Expr| {
+        let Expr::Aggregate(a) = e else { return false };
+        let sum = matches!(a.op, AggregateOp::Sum | AggregateOp::Avg);
+        sum && [&a.expr].into_iter().chain(shrink::parts(&a.expr)).any(is_unordered)
+    };
+    [e].into_iter().chain(shrink::parts(e)).any(adds)
+}
+
+/// Does it select what depends on the order in which it is added up, as in Prometheus: histograms whose zero buckets reach into
+/// others, or of several kinds?
+fn selects_sensitive(case: &Case, e: &Expr) -> bool {
+    let (mut wide, mut kinds) = (false, std::collections::BTreeSet::new());
+    for point in e.selectors().into_iter().flat_map(|matchers| case.store.matching(matchers)).flat_map(|(_, points)| points.iter()) {
+        match &point.value {
+            naive::Value::Float(_) => kinds.insert("float"),
+            naive::Value::Histogram(h) => {
+                wide |= h.zero_threshold > 0.1;
+                kinds.insert(if h.has_custom_bounds() { "custom" } else { "exponential" })
+            }
+        };
+    }
+    wide || kinds.len() > 1
 }
 
 fn number(name: &str) -> Option<u64> {
