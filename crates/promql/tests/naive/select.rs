@@ -173,7 +173,8 @@ impl Naive<'_> {
             0 => self.options.default_step,
             step => step,
         };
-        let last = frame.times().last().copied().unwrap_or(frame.start);
+        // Prometheus goes on behind a fixed window for as long as the query is, but no function sees what it finds there.
+        let last = if subquery.at.is_some() { frame.start } else { frame.times().last().copied().unwrap_or(frame.start) };
         let begin = frame.start - offset - range;
         let mut start = step * (begin / step);
         if start <= begin {
