@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use storage::{Appender, Batch, Column, Committed, Interval, Queryable, Row, RowSeries, RowValue, SelectHints, SeriesRef};
-use testkit::disk::{Disk, Tear};
+use testkit::disk::{Disk, Fault, Tear};
 use tsdb::wal::record::SamplesEncoder;
 use tsdb::wal::{Records, Wal};
 use tsdb::{Db, Options};
+use world::Files as _;
 
 const ALL: Interval = Interval { start: Timestamp::MIN, end: Timestamp::MAX };
 const SERIES: u32 = 30;
@@ -339,4 +340,71 @@ proptest! {
         let db = Db::open(options(dir.path())).unwrap();
         prop_assert_eq!((samples(&db), db.head().last_ref().0), want);
     }
+}
+
+/// A disk after a kill that holds a series of late samples only, of which the last came after the head was saved; with the file of the late log
+/// as it was before that one.
+fn killed_with_late_samples() -> (Disk, PathBuf, Vec<u8>) {
+    const HOUR: i64 = 3_600_000;
+    let disk = Disk::new();
+    let db = Db::open(late_options(&disk)).unwrap();
+    let commit = |name: &str, time: i64| {
+        let labels = vec![Labels::from_pairs([("__name__", name)])];
+        let row = Row { series: RowSeries::Labels(0), start: Timestamp(0), timestamp: Timestamp(time), value: RowValue::Float(1.0) };
+        let mut result = Committed::default();
+        db.commit(&Batch { labels, rows: vec![row], ..Batch::default() }, &mut result).unwrap();
+        assert_eq!((result.stored, &*result.refused), (1, &[][..]));
+    };
+    commit("newest", 10 * HOUR);
+    commit("late", 8 * HOUR);
+    db.maintain().unwrap();
+    let wbl = disk.paths().into_iter().rfind(|path| path.starts_with("/data/wbl")).unwrap();
+    let before = disk.read(&wbl).unwrap();
+    commit("late", 7 * HOUR);
+    assert_eq!(samples(&db)[0].1, [7 * HOUR, 8 * HOUR]);
+    disk.set_fault(Some(Fault::PowerOff(disk.operations())));
+    drop(db);
+    (disk.after_power_cut(Tear::Kept), wbl, before)
+}
+
+fn late_options(disk: &Disk) -> Options {
+    let mut options = options(Path::new("/data"));
+    options.files = Arc::new(disk.clone());
+    options.no_lockfile = true;
+    options.settings.out_of_order_window_ms = 6 * 3_600_000;
+    options
+}
+
+/// What is found with the saved head, whether it was used, and what is found without.
+fn with_and_without(disk: &Disk) -> (Samples, bool, Samples) {
+    let opened = |disk: &Disk| {
+        let db = Db::open(late_options(disk)).unwrap();
+        let found = samples(&db);
+        disk.set_fault(Some(Fault::PowerOff(disk.operations())));
+        (found, disk.after_power_cut(Tear::Kept))
+    };
+    let (with, after) = opened(disk);
+    // It is removed where it cannot be used.
+    let used = after.paths().contains(&PathBuf::from("/data/pyrope/head"));
+    if used {
+        after.remove(Path::new("/data/pyrope/head")).unwrap();
+    }
+    (with, used, opened(&after).0)
+}
+
+#[test]
+fn late_samples_behind_it_are_found_as_in_the_whole_log() {
+    let (disk, ..) = killed_with_late_samples();
+    let (with, used, without) = with_and_without(&disk);
+    assert_eq!(with[0].1.len(), 2);
+    assert!(used);
+    assert_eq!(with, without);
+}
+
+#[test]
+fn a_late_sample_that_a_power_cut_left_in_one_log_is_found_always_or_never() {
+    let (disk, wbl, before) = killed_with_late_samples();
+    disk.put(&wbl, before);
+    let (with, _, without) = with_and_without(&disk);
+    assert_eq!(with, without);
 }

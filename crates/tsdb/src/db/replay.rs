@@ -9,6 +9,8 @@
 //! - A second series record for known labels is an alias: its samples go to the series that is there.
 //! - Where a saved head fits the directory only the log from its segment on is read. If that names a series that neither of them knows, as after
 //!   another program has written to the directory, the saved head is left out of account: the replay begins anew and reads the whole log.
+//! - With a saved head a replay finds the samples that it finds without: both logs have late samples, and where only one kept some, which of
+//!   them are found depends on what else the log has of the series. Then, too, the whole log is read.
 //! - Segments that are missing cost what they held. Only where samples behind them are without a name then, because the series' records are
 //!   gone with a segment or checkpoint, the log is refused: going on would lose samples that are there.
 
@@ -188,7 +190,7 @@ fn attempt(db: &Db, table: Option<&Table>) -> Result<Option<Replayed>, OpenError
         let State { shards, mut replayed, chunks, nameless, .. } = state;
         db.head.replayed_series();
         let applied = shards.finish();
-        if table.is_some() && nameless {
+        if table.is_some() && (nameless || !db.head.has_late(applied.doubtful)) {
             return Ok(None);
         }
         (replayed.samples, replayed.late_samples) = (applied.samples, applied.late_samples);
@@ -287,8 +289,8 @@ impl State<'_, '_> {
         for interval in series.deleted {
             self.shards.item(slot, Item::Delete(interval));
         }
-        if let Some(time) = series.settled_until {
-            self.shards.item(slot, Item::SettledUntil(time));
+        if let Some(time) = series.late_until {
+            self.shards.item(slot, Item::LateUntil(time));
         }
         if let Some(metadata) = &series.metadata {
             self.db.head.replay_metadata(slot, metadata);

@@ -25,7 +25,7 @@ use std::sync::atomic::Ordering;
 use storage::{Interval, SeriesRef};
 use world::{File, Files, Map};
 
-const MAGIC: &[u8; 8] = b"pyhead\0\x03";
+const MAGIC: &[u8; 8] = b"pyhead\0\x04";
 const CHECKSUM_LEN: usize = 4;
 /// Numbers of a [`Basis`].
 const FACTS: usize = 7;
@@ -47,8 +47,8 @@ pub struct SavedSeries<'b> {
     pub chunks: Vec<(Encoding, &'b [u8])>,
     /// What is deleted of it.
     pub deleted: Vec<Interval>,
-    /// Late samples of it up to this time are in a block, and in the log.
-    pub settled_until: Option<i64>,
+    /// The log has late samples of it up to this time, and none in order that is as new.
+    pub late_until: Option<i64>,
     /// Its metadata.
     pub metadata: Option<Metadata>,
 }
@@ -335,8 +335,8 @@ impl Writer {
             self.bytes.extend_from_slice(&interval.start.0.to_le_bytes());
             self.bytes.extend_from_slice(&interval.end.0.to_le_bytes());
         }
-        self.bytes.push(u8::from(series.settled_until.is_some()));
-        self.bytes.extend(series.settled_until.into_iter().flat_map(i64::to_le_bytes));
+        self.bytes.push(u8::from(series.late_until.is_some()));
+        self.bytes.extend(series.late_until.into_iter().flat_map(i64::to_le_bytes));
         self.bytes.push(u8::from(series.metadata.is_some()));
         if let Some(metadata) = &series.metadata {
             self.bytes.push(KINDS.iter().position(|kind| *kind == metadata.kind).unwrap_or(0) as u8);
@@ -493,7 +493,7 @@ impl<'b> Reader<'b> {
         for _ in 0..self.number()? {
             deleted.push(Interval { start: Timestamp(self.word()? as i64), end: Timestamp(self.word()? as i64) });
         }
-        let settled_until = match self.byte()? {
+        let late_until = match self.byte()? {
             0 => None,
             _ => Some(self.word()? as i64),
         };
@@ -504,7 +504,7 @@ impl<'b> Reader<'b> {
                 Some(Metadata { kind, unit: self.text()?.to_owned(), help: self.text()?.to_owned() })
             }
         };
-        Some(SavedSeries { series_ref, aliases, chunks, deleted, settled_until, metadata })
+        Some(SavedSeries { series_ref, aliases, chunks, deleted, late_until, metadata })
     }
 
     fn exemplar(&mut self) -> Option<Exemplar> {

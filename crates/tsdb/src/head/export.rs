@@ -28,8 +28,8 @@ pub struct Exported<'s> {
     pub open: Option<Open<'s>>,
     /// What is deleted of it.
     pub deleted: Option<&'s Intervals>,
-    /// Late samples of it up to this time are in a block, and in the log.
-    pub settled_until: Option<i64>,
+    /// See [`MemSeries::late_until`](super::series::MemSeries::late_until).
+    pub late_until: Option<i64>,
     /// Its metadata.
     pub metadata: Option<Arc<Metadata>>,
 }
@@ -83,7 +83,7 @@ impl Head {
                 full: series.full(),
                 open: series.open(),
                 deleted: series.deleted(),
-                settled_until: series.settled_until(),
+                late_until: series.late_until(),
                 metadata: metadata.get((slot - first) as usize).cloned().flatten(),
             });
         }

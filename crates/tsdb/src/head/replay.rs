@@ -14,6 +14,7 @@ use super::slab::{Appended, Commit, SLOTS_MAX};
 use crate::chunk::{Sample, Value, samples};
 use crate::neighbours::LabelRow;
 use crate::wal::record::{Malformed, decode_series_rows};
+use std::ops::RangeInclusive;
 use std::sync::RwLockWriteGuard;
 use std::sync::atomic::Ordering;
 use storage::{Interval, SeriesHandle, SeriesRef, Slot};
@@ -32,6 +33,9 @@ pub struct Replayer<'h> {
     times: (i64, i64),
     late_times: (i64, i64),
     chunks: u64,
+    /// Series have been noted that the log has late samples of.
+    noted: bool,
+    doubtful: Vec<(Slot, i64)>,
 }
 
 impl Head {
@@ -40,7 +44,17 @@ impl Head {
         let commit = Commit { sequence: Sequence(0), floor: Sequence(0), cutting: self.cutting() };
         let nothing = (i64::MAX, i64::MIN);
         let min_valid = self.min_valid_time();
-        Replayer { head: self, slab: LockedSlab::default(), commit, min_valid, times: nothing, late_times: nothing, chunks: 0 }
+        Replayer {
+            head: self,
+            slab: LockedSlab::default(),
+            commit,
+            min_valid,
+            times: nothing,
+            late_times: nothing,
+            chunks: 0,
+            noted: false,
+            doubtful: Vec::new(),
+        }
     }
 
     /// Adds the series of a record of the log, or finds those that have their labels already, and appends their refs in the log and what
@@ -128,6 +142,37 @@ impl Head {
         ring.resize(capacity);
     }
 
+    /// Whether the log of late samples has brought all these. It has not if a power cut took them there and left them in the other log, or
+    /// if they are in blocks.
+    pub fn has_late(&self, mut doubtful: Vec<(Slot, i64)>) -> bool {
+        doubtful.sort_unstable();
+        doubtful.chunk_by(|one, other| one.0 == other.0).all(|of_one| {
+            let (slot, range) = (of_one[0].0, of_one[0].1..=of_one[of_one.len() - 1].1);
+            let times = self.late_times(slot, range);
+            of_one.iter().all(|(_, time)| times.binary_search(time).is_ok())
+        })
+    }
+
+    /// Times of a series' late samples, sorted: all of those in `range` that can be read.
+    fn late_times(&self, slot: Slot, range: RangeInclusive<i64>) -> Vec<i64> {
+        let mut times = Vec::new();
+        let Some(slab) = self.slabs.lock(slot) else { return times };
+        let Some(ooo) = slab.series(slot).and_then(|series| series.ooo()) else { return times };
+        times.extend(ooo.open().iter().map(|sample| sample.time));
+        for full in ooo.full().iter().filter(|full| full.min_time <= *range.end() && full.max_time >= *range.start()) {
+            let mut each = |encoding, bytes: &[u8]| _ = samples(encoding, bytes, |sample| times.push(sample.time));
+            match &full.chunk {
+                FullChunk::Memory(chunk) => each(chunk.encoding, &chunk.bytes),
+                FullChunk::Mapped(chunk) => {
+                    let file = self.mapped().and_then(|mapped| mapped.file(chunk.place().file));
+                    _ = file.map(|file| file.chunk(chunk.place().offset, each));
+                }
+            }
+        }
+        times.sort_unstable();
+        times
+    }
+
     /// Never gives this ref, nor a lower one, to a new series. One that no series can have is passed over.
     pub fn reserve_ref(&self, series_ref: SeriesRef) {
         if is_ref(series_ref) {
@@ -191,7 +236,9 @@ impl Replayer<'_> {
             return false;
         }
         let Some(slab) = self.slab.get(self.head, slot) else { return false };
-        if slab.series(slot).is_none() {
+        let Some(series) = slab.series(slot) else { return false };
+        if self.noted && series.late_until().is_some_and(|until| time <= until) {
+            self.doubtful.push((slot, time));
             return false;
         }
         match append(slab, &self.commit) {
@@ -260,11 +307,18 @@ impl Replayer<'_> {
         }
     }
 
-    /// Late samples of a series up to this time are in a block, and in the log.
-    pub fn settle_until(&mut self, slot: Slot, time: i64) {
+    /// The part of the log that is not read has late samples of a series up to this time. Who reads all of it takes them for samples in order, and
+    /// older ones in the rest for late, which they may not have been when they came: they are kept out here, too, and are [`Self::doubtful`].
+    pub fn note_late(&mut self, slot: Slot, time: i64) {
+        self.noted = true;
         if let Some(series) = self.slab.get(self.head, slot).and_then(|slab| slab.series_mut(slot)) {
-            series.settle_until(time);
+            series.note_late(time);
         }
+    }
+
+    /// Takes slots and times of the samples that only the log of late samples can have brought.
+    pub fn doubtful(&mut self) -> Vec<(Slot, i64)> {
+        std::mem::take(&mut self.doubtful)
     }
 
     /// Gives the slab that was touched last back.

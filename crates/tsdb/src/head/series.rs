@@ -79,8 +79,8 @@ struct Rare {
     other: Option<Box<Other>>,
     ooo: Option<Box<OooSeries<FullChunk>>>,
     deleted: Intervals,
-    /// See [`MemSeries::settle_until`].
-    settled_until: Option<i64>,
+    /// See [`MemSeries::note_late`].
+    late_until: Option<i64>,
 }
 
 impl Rare {
@@ -174,7 +174,7 @@ impl MemSeries {
     fn tidy(&mut self) {
         let Some(more) = &mut self.more else { return };
         if more.rare.as_ref().is_some_and(|rare| {
-            rare.full.is_empty() && rare.other.is_none() && rare.ooo.is_none() && rare.deleted.is_empty() && rare.settled_until.is_none()
+            rare.full.is_empty() && rare.other.is_none() && rare.ooo.is_none() && rare.deleted.is_empty() && rare.late_until.is_none()
         }) {
             more.rare = None;
         }
@@ -256,18 +256,21 @@ impl MemSeries {
         self.tidy();
     }
 
-    /// Notes that out-of-order samples up to this time are in a block now, but in the log, too. A series that goes before the log lets
-    /// go of them could not be told that they are deleted, and they would come back with it.
-    pub fn settle_until(&mut self, time: i64) {
+    /// Notes that out-of-order samples up to this time are in the log, though not here any more (they are in a block now) or not from it. A
+    /// series that goes before the log lets go of them could not be told that they are deleted, and they would come back with it.
+    pub fn note_late(&mut self, time: i64) {
         if self.newest_time().is_none_or(|newest| newest < time) {
-            let settled = &mut self.rare_mut().settled_until;
-            *settled = Some(settled.map_or(time, |before| before.max(time)));
+            let until = &mut self.rare_mut().late_until;
+            *until = Some(until.map_or(time, |before| before.max(time)));
         }
     }
 
-    /// What [`Self::settle_until`] noted.
-    pub fn settled_until(&self) -> Option<i64> {
-        self.rare()?.settled_until
+    /// Time of the newest out-of-order sample that the log has of it, if none in order is as new: whoever reads the whole log takes that one
+    /// for the newest in order.
+    pub fn late_until(&self) -> Option<i64> {
+        let rare = self.rare()?;
+        let late = rare.ooo.as_ref().and_then(|ooo| ooo.time_range()).map(|(_, last)| last);
+        late.max(rare.late_until).filter(|late| self.newest_time().is_none_or(|newest| newest < *late))
     }
 
     /// What is deleted of it.
@@ -283,7 +286,7 @@ impl MemSeries {
     /// Neither samples in order nor others, nor any that the log brings back.
     pub fn is_empty(&self) -> bool {
         self.newest_time().is_none()
-            && self.rare().is_none_or(|rare| rare.ooo.as_ref().is_none_or(|ooo| ooo.is_empty()) && rare.settled_until.is_none())
+            && self.rare().is_none_or(|rare| rare.ooo.as_ref().is_none_or(|ooo| ooo.is_empty()) && rare.late_until.is_none())
     }
 
     /// Its chunks in order.
@@ -488,7 +491,7 @@ impl MemSeries {
                 dropped += gone;
             }
             if let Some(rare) = &mut more.rare {
-                rare.settled_until = rare.settled_until.filter(|until| *until >= time);
+                rare.late_until = rare.late_until.filter(|until| *until >= time);
                 let gone = rare.full.partition_point(|chunk| chunk.max_time < time);
                 rare.full.drain(..gone);
                 dropped += gone;

@@ -200,7 +200,7 @@ impl Head {
                     keep
                 });
                 if settled >= min_valid {
-                    series.settle_until(settled);
+                    series.note_late(settled);
                 }
                 dropped += u64::from(*chunks);
                 series.settle();

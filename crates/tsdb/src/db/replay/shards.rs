@@ -42,8 +42,8 @@ pub enum Item {
     Open(Encoding, Box<[u8]>),
     /// A deleted stretch of time.
     Delete(Interval),
-    /// Late samples up to this time are in a block.
-    SettledUntil(i64),
+    /// The log has late samples up to this time, and none in order that is as new.
+    LateUntil(i64),
     /// What came before is in the out-of-order chunk at this place.
     Marker(u64),
 }
@@ -62,10 +62,12 @@ enum Work {
 }
 
 /// What a thread has put into its series.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Applied {
     pub samples: u64,
     pub late_samples: u64,
+    /// See [`Replayer::doubtful`].
+    pub doubtful: Vec<(Slot, i64)>,
 }
 
 /// The threads, seen from the one that feeds them.
@@ -145,6 +147,7 @@ impl<'scope> Shards<'scope> {
             let applied = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             all.samples += applied.samples;
             all.late_samples += applied.late_samples;
+            all.doubtful.extend(applied.doubtful);
         }
         all
     }
@@ -164,6 +167,7 @@ fn apply(head: &Head, works: &Receiver<Work>, give_back: &SyncSender<Batch>) -> 
             Work::Wait(done) => _ = done.send(()),
         }
     }
+    applied.doubtful = replayer.doubtful();
     applied
 }
 
@@ -178,7 +182,7 @@ fn apply_batch(replayer: &mut Replayer<'_>, batch: &mut Batch, applied: &mut App
             Item::Mapped { chunk, out_of_order } => _ = replayer.mapped(slot, chunk, out_of_order),
             Item::Open(encoding, bytes) => applied.samples += apply_open(replayer, slot, encoding, &bytes),
             Item::Delete(interval) => replayer.tombstone(slot, interval),
-            Item::SettledUntil(time) => replayer.settle_until(slot, time),
+            Item::LateUntil(time) => replayer.note_late(slot, time),
             Item::Marker(place) => replayer.marker(slot, place),
         }
     }
