@@ -15,6 +15,7 @@ use world::Files as _;
 
 const ALL: Interval = Interval { start: Timestamp::MIN, end: Timestamp::MAX };
 const SERIES: u32 = 30;
+const HOUR: i64 = 3_600_000;
 
 fn options(dir: &Path) -> Options {
     Options { background: false, ..Options::new(dir) }
@@ -345,22 +346,14 @@ proptest! {
 /// A disk after a kill that holds a series of late samples only, of which the last came after the head was saved; with the file of the late log
 /// as it was before that one.
 fn killed_with_late_samples() -> (Disk, PathBuf, Vec<u8>) {
-    const HOUR: i64 = 3_600_000;
     let disk = Disk::new();
     let db = Db::open(late_options(&disk)).unwrap();
-    let commit = |name: &str, time: i64| {
-        let labels = vec![Labels::from_pairs([("__name__", name)])];
-        let row = Row { series: RowSeries::Labels(0), start: Timestamp(0), timestamp: Timestamp(time), value: RowValue::Float(1.0) };
-        let mut result = Committed::default();
-        db.commit(&Batch { labels, rows: vec![row], ..Batch::default() }, &mut result).unwrap();
-        assert_eq!((result.stored, &*result.refused), (1, &[][..]));
-    };
-    commit("newest", 10 * HOUR);
-    commit("late", 8 * HOUR);
+    commit(&db, "newest", 10 * HOUR, 1.0);
+    commit(&db, "late", 8 * HOUR, 1.0);
     db.maintain().unwrap();
     let wbl = disk.paths().into_iter().rfind(|path| path.starts_with("/data/wbl")).unwrap();
     let before = disk.read(&wbl).unwrap();
-    commit("late", 7 * HOUR);
+    commit(&db, "late", 7 * HOUR, 1.0);
     assert_eq!(samples(&db)[0].1, [7 * HOUR, 8 * HOUR]);
     disk.set_fault(Some(Fault::PowerOff(disk.operations())));
     drop(db);
@@ -371,8 +364,16 @@ fn late_options(disk: &Disk) -> Options {
     let mut options = options(Path::new("/data"));
     options.files = Arc::new(disk.clone());
     options.no_lockfile = true;
-    options.settings.out_of_order_window_ms = 6 * 3_600_000;
+    options.settings.out_of_order_window_ms = 6 * HOUR;
     options
+}
+
+fn commit(db: &Db, name: &str, time: i64, value: f64) {
+    let labels = vec![Labels::from_pairs([("__name__", name)])];
+    let row = Row { series: RowSeries::Labels(0), start: Timestamp(0), timestamp: Timestamp(time), value: RowValue::Float(value) };
+    let mut result = Committed::default();
+    db.commit(&Batch { labels, rows: vec![row], ..Batch::default() }, &mut result).unwrap();
+    assert_eq!((result.stored, &*result.refused), (1, &[][..]));
 }
 
 /// What is found with the saved head, whether it was used, and what is found without.
@@ -407,4 +408,31 @@ fn a_late_sample_that_a_power_cut_left_in_one_log_is_found_always_or_never() {
     disk.put(&wbl, before);
     let (with, _, without) = with_and_without(&disk);
     assert_eq!(with, without);
+}
+
+/// The series with the newest sample goes, and a start does not know of it any more: what came late before may come in order now.
+#[test]
+fn what_comes_after_late_samples_and_is_older_is_found_in_the_whole_log() {
+    let disk = Disk::new();
+    let mut options = late_options(&disk);
+    options.settings.stale_series_threshold = 0.2;
+    let db = Db::open(options.clone()).unwrap();
+    commit(&db, "newest", 10 * HOUR, 1.0);
+    commit(&db, "newest", 10 * HOUR + 1, model::value::STALE_NAN);
+    commit(&db, "late", 8 * HOUR, 1.0);
+    db.maintain().unwrap();
+    assert_eq!(db.head().series_count(), 1);
+    disk.set_fault(Some(Fault::PowerOff(disk.operations())));
+    drop(db);
+
+    let disk = disk.after_power_cut(Tear::Kept);
+    let db = Db::open(late_options(&disk)).unwrap();
+    commit(&db, "late", 15 * HOUR / 2, 1.0);
+    disk.set_fault(Some(Fault::PowerOff(disk.operations())));
+    drop(db);
+
+    let (with, _, without) = with_and_without(&disk.after_power_cut(Tear::Kept));
+    for found in [with, without] {
+        assert_eq!(found[0].1, [15 * HOUR / 2, 8 * HOUR]);
+    }
 }

@@ -13,7 +13,7 @@ use super::series::{Grown, MemSeries, Newest};
 use super::slab::{Appended, Commit, SLOTS_MAX, Slab, slab_number};
 use super::{Head, Logs};
 use crate::chunk::{Sample, Value};
-use crate::wal::record::{Buckets, SeriesEncoder};
+use crate::wal::record::SeriesEncoder;
 use crate::wal::{Records, Ticket, Wal};
 use hashbrown::HashMap;
 use model::{FloatHistogram, Histogram, Labels};
@@ -75,6 +75,8 @@ struct Bounds {
     max: i64,
     /// Earlier ones are too old; none if samples come in order.
     late_min: Option<i64>,
+    /// Later ones are later than what an earlier run has noted of any series.
+    noted: i64,
 }
 
 impl Bounds {
@@ -95,6 +97,10 @@ impl Bounds {
 
     fn judge(self, series: &MemSeries, time: i64, value: RowValue, batch: &Batch) -> Verdict {
         if time < self.min {
+            return self.late(time);
+        }
+        // Times in order began later in that run, which had series that are gone by now.
+        if time <= self.noted && series.late_until().is_some_and(|late| time <= late) {
             return self.late(time);
         }
         match series.newest_time() {
@@ -192,6 +198,7 @@ impl Head {
             min: self.bound(newest),
             max: batch.latest.map_or(i64::MAX, |latest| latest.0),
             late_min: (window > 0).then(|| newest.saturating_sub(window)),
+            noted: self.times.noted.load(Ordering::Relaxed),
         }
     }
 
@@ -329,7 +336,7 @@ impl Head {
                 }
             };
             let (start, series_ref) = (row.start.0, series.series_ref());
-            let rank = other.as_ref().map_or(0, rank_of);
+            let rank = other.as_ref().map_or(0, records::rank_of);
             let value = match (other, row.value) {
                 (Some(value), _) => {
                     scratch.others.push(Sample { start, time, value });
@@ -478,15 +485,6 @@ pub(super) fn stale_as(series: &MemSeries, before: Option<u8>, marker: f64) -> O
         (None, Newest::Other(Value::Histogram(_))) => histogram(),
         (None, Newest::Other(Value::FloatHistogram(_))) => float_histogram(),
         _ => None,
-    }
-}
-
-/// The place of a value's record among those of a round.
-fn rank_of(value: &Value) -> u8 {
-    match value {
-        Value::Float(_) => 0,
-        Value::Histogram(histogram) => 1 + u8::from(histogram.has_custom_buckets()),
-        Value::FloatHistogram(histogram) => 3 + u8::from(histogram.has_custom_buckets()),
     }
 }
 

@@ -133,6 +133,8 @@ struct Times {
     late_min: AtomicI64,
     /// Of out-of-order samples; `i64::MIN` while there are none.
     late_max: AtomicI64,
+    /// No series is said, by what an earlier run saved, to have a later out-of-order sample in the log.
+    noted: AtomicI64,
     /// Older samples are in blocks, and out of bounds.
     min_valid: AtomicI64,
 }
@@ -140,7 +142,7 @@ struct Times {
 impl Default for Times {
     fn default() -> Self {
         let (latest, earliest) = (|| AtomicI64::new(i64::MAX), || AtomicI64::new(i64::MIN));
-        Self { min: latest(), max: earliest(), late_min: latest(), late_max: earliest(), min_valid: earliest() }
+        Self { min: latest(), max: earliest(), late_min: latest(), late_max: earliest(), noted: earliest(), min_valid: earliest() }
     }
 }
 

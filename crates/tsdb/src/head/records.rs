@@ -122,3 +122,12 @@ pub(super) fn add_markers(records: &mut Records, markers: &[(SeriesRef, u64)]) {
         }
     });
 }
+
+/// The place of a value's record among those of a round.
+pub(super) fn rank_of(value: &Value) -> u8 {
+    match value {
+        Value::Float(_) => 0,
+        Value::Histogram(histogram) => 1 + u8::from(histogram.has_custom_buckets()),
+        Value::FloatHistogram(histogram) => 3 + u8::from(histogram.has_custom_buckets()),
+    }
+}

@@ -311,6 +311,7 @@ impl Replayer<'_> {
     /// older ones in the rest for late, which they may not have been when they came: they are kept out here, too, and are [`Self::doubtful`].
     pub fn note_late(&mut self, slot: Slot, time: i64) {
         self.noted = true;
+        self.head.times.noted.fetch_max(time, Ordering::AcqRel);
         if let Some(series) = self.slab.get(self.head, slot).and_then(|slab| slab.series_mut(slot)) {
             series.note_late(time);
         }
