@@ -450,17 +450,22 @@ impl Store {
     /// The power went: what was not durable may be gone.
     pub fn power_cut(&mut self) {
         self.killed();
-        for at in self.series.values_mut().flat_map(|series| series.samples.values_mut()) {
-            if at.deleted == Some(Durable::NotYet) {
-                at.deleted = None;
-                at.presence = Presence::Free;
-                // Whether a deleted sample is still in the log cannot be seen.
-                self.newest_known = false;
-            }
-            if at.durable == Durable::NotYet && at.presence == Presence::Must {
-                at.presence = Presence::May;
-                // The logs are synced one after another: that a sample of this time shows does not say which.
-                self.newest_known &= at.deleted.is_none() && !at.late_too;
+        for series in self.series.values_mut() {
+            let newest = series.newest.as_ref().map(|(time, ..)| *time);
+            for (time, at) in &mut series.samples {
+                // Whether one that need not show is gone cannot be seen.
+                self.newest_known &= at.durable == Durable::Yes || at.presence != Presence::Free || newest != Some(*time);
+                if at.deleted == Some(Durable::NotYet) {
+                    at.deleted = None;
+                    at.presence = Presence::Free;
+                    // Whether a deleted sample is still in the log cannot be seen.
+                    self.newest_known = false;
+                }
+                if at.durable == Durable::NotYet && at.presence == Presence::Must {
+                    at.presence = Presence::May;
+                    // The logs are synced one after another: that a sample of this time shows does not say which.
+                    self.newest_known &= at.deleted.is_none() && !at.late_too;
+                }
             }
         }
     }
