@@ -120,7 +120,7 @@ fn a_log_whose_beginning_is_missing() {
     let before = contents(&data.join("wal"));
     let mut command = command(folder.path(), free_port());
     command.stdout(std::process::Stdio::null());
-    refused(command, 1, &["replay WAL", "unknown series", "00000001", "restore the missing files"]);
+    refused(command, 1, &["replay WAL", "unknown series", "00000001", "files are missing; restore them"]);
     assert_eq!(contents(&data.join("wal")), before);
 }
 
