@@ -28,7 +28,7 @@ use crate::wal::read::Damage;
 use crate::wal::record::{self, Kind, Malformed};
 use crate::wal::segment::{Gap, Layout};
 use crate::wal::{SegmentIndex, checkpoint, repair as wal_repair, segment};
-use chunks::Chunks;
+use chunks::{Chunks, Unordered};
 use feed::{Fed, Feed};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -118,7 +118,7 @@ fn attempt(db: &Db, table: Option<&Table>) -> Result<Option<Replayed>, OpenError
     let started = Instant::now();
     let (files, dir) = (&*db.options.files, &db.options.dir);
     tracing::info!(component = "tsdb", "Replaying on-disk memory mappable chunks if any");
-    let mut chunks = Chunks::default();
+    let mut chunks = Unordered::default();
     if let Some(mapped) = db.head.mapped() {
         let path = dir.join("chunks_head");
         let settled = settled::read(files, dir)?;
@@ -132,6 +132,7 @@ fn attempt(db: &Db, table: Option<&Table>) -> Result<Option<Replayed>, OpenError
             return Ok(None);
         }
     }
+    let chunks = chunks.order();
     tracing::info!(component = "tsdb", duration = ?started.elapsed(), "On-disk memory mappable chunks replay completed");
 
     tracing::info!(component = "tsdb", "Replaying WAL, this may take a while");

@@ -13,6 +13,9 @@ use world::Files;
 /// Less than this is left: Prometheus takes anything but zeros for damage, and no chunk is shorter.
 const SHORTEST: usize = 34;
 
+/// Files that are read at a time: each has up to half a million chunks, which wait in memory.
+const TOGETHER_MAX: usize = 4;
+
 /// A chunk that was found.
 #[derive(Clone, Copy, Debug)]
 pub struct Found {
@@ -77,6 +80,15 @@ pub(super) struct Scanned {
     pub damage: Option<Damage>,
 }
 
+/// A file's chunks, and where its good part ends and why, if that is not its end.
+#[derive(Default)]
+struct Parsing {
+    /// In the order of the file; a chunk that cannot be named here is told by its series alone.
+    chunks: Vec<Result<Found, SeriesRef>>,
+    damaged: Option<(u64, &'static str)>,
+}
+
+/// Some files are read at a time, by a thread each, while this one visits what the ones before had.
 pub(super) fn scan(files: &dyn Files, folder: &Path, mut visit: impl FnMut(Found)) -> io::Result<Scanned> {
     let mut scanned = Scanned { files: Vec::new(), next: 1, damage: None };
     let mut numbered = match files.list(folder) {
@@ -84,45 +96,72 @@ pub(super) fn scan(files: &dyn Files, folder: &Path, mut visit: impl FnMut(Found
         listed => listed?.into_iter().filter_map(|path| Some((number_of(&path)?, path))).collect::<Vec<(u32, PathBuf)>>(),
     };
     numbered.sort_unstable();
+    let behind = |at: usize| numbered[at..].iter().map(|(_, path)| path.clone()).collect::<Vec<_>>();
+    let first = numbered.first().map_or(1, |(number, _)| *number);
+    let unbroken = (first..).zip(&numbered).take_while(|(expected, (number, _))| expected == number).count();
     // A series' later chunks are of no use without an earlier one: replay would skip what that held.
     let mut unusable: HashSet<SeriesRef, FixedState> = HashSet::default();
-    let mut expected = numbered.first().map_or(1, |(number, _)| *number);
-    for at in 0..numbered.len() {
-        let (number, path) = &numbered[at];
-        let behind = || numbered[at + 1..].iter().map(|(_, path)| path.clone()).collect();
-        if *number != expected {
-            scanned.damage = Some(Damage { path: path.clone(), good: 0, what: "a file before it is missing", behind: behind() });
-            break;
-        }
-        let map = files.map(path)?;
-        let damaged = check_header(&map).map_or_else(
-            |what| Some((0, what)),
-            |()| {
-                each(&map, |offset, head, data| {
-                    let Some((encoding, out_of_order)) = Found::encoding_of(head[CHUNK_HEADER_LEN - 1]) else { return };
-                    let (series_ref, min_time, max_time) = (SeriesRef(word(head, 0)), word(head, 8) as i64, word(head, 16) as i64);
-                    let samples = crate::chunk::sample_count(encoding, data).unwrap_or(0);
-                    let place = Place { file: *number, offset };
-                    match MappedChunk::new(place, encoding, min_time, max_time) {
-                        Some(chunk) if !unusable.contains(&series_ref) => visit(Found { series_ref, chunk, out_of_order, samples }),
-                        _ => drop(unusable.insert(series_ref)),
-                    }
-                })
-            },
-        );
-        if let Some((good, what)) = damaged {
-            scanned.damage = Some(Damage { path: path.clone(), good, what, behind: behind() });
-            if good > HEADER_LEN as u64 {
-                scanned.files.push(Arc::new(HeadFile::sealed(path.clone(), *number, map)));
-                expected = number.saturating_add(1);
+    let mut visit = |chunks: Vec<Result<Found, SeriesRef>>| {
+        for chunk in chunks {
+            match chunk {
+                Ok(found) if !unusable.contains(&found.series_ref) => visit(found),
+                Ok(Found { series_ref, .. }) | Err(series_ref) => _ = unusable.insert(series_ref),
             }
+        }
+    };
+    let together = std::thread::available_parallelism().map_or(1, usize::from).min(TOGETHER_MAX);
+    let mut unvisited: Vec<Parsing> = Vec::new();
+    for begin in (0..unbroken).step_by(together) {
+        let end = (begin + together).min(unbroken);
+        let maps = numbered[begin..end].iter().map(|(_, path)| files.map(path)).collect::<io::Result<Vec<_>>>()?;
+        let parsed: Vec<Parsing> = std::thread::scope(|scope| {
+            let file = |(map, (number, _)): (_, &(u32, PathBuf))| (Arc::clone(map), *number);
+            let threads: Vec<_> = maps
+                .iter()
+                .zip(&numbered[begin..end])
+                .map(file)
+                .map(|(map, number)| scope.spawn(move || parse_file(&map, number)))
+                .collect();
+            unvisited.drain(..).for_each(|parsed| visit(parsed.chunks));
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        });
+        for ((at, map), parsed) in (begin..end).zip(maps).zip(parsed) {
+            let (number, path) = &numbered[at];
+            let (damaged, sealed) = (parsed.damaged, Arc::new(HeadFile::sealed(path.clone(), *number, map)));
+            if damaged.is_none_or(|(good, _)| good > HEADER_LEN as u64) {
+                scanned.files.push(sealed);
+            }
+            unvisited.push(parsed);
+            if let Some((good, what)) = damaged {
+                scanned.damage = Some(Damage { path: path.clone(), good, what, behind: behind(at + 1) });
+                break;
+            }
+        }
+        if scanned.damage.is_some() {
             break;
         }
-        scanned.files.push(Arc::new(HeadFile::sealed(path.clone(), *number, map)));
-        expected = number.saturating_add(1);
     }
-    scanned.next = expected;
+    unvisited.into_iter().for_each(|parsed| visit(parsed.chunks));
+    if let (None, Some((_, path))) = (&scanned.damage, numbered.get(unbroken)) {
+        scanned.damage = Some(Damage { path: path.clone(), good: 0, what: "a file before it is missing", behind: behind(unbroken + 1) });
+    }
+    scanned.next = scanned.files.last().map_or(first, |file| file.number().saturating_add(1));
     Ok(scanned)
+}
+
+fn parse_file(map: &[u8], number: u32) -> Parsing {
+    let mut chunks = Vec::new();
+    let damaged = match check_header(map) {
+        Err(what) => Some((0, what)),
+        Ok(()) => each(map, |offset, head, data| {
+            let Some((encoding, out_of_order)) = Found::encoding_of(head[CHUNK_HEADER_LEN - 1]) else { return };
+            let (series_ref, min_time, max_time) = (SeriesRef(word(head, 0)), word(head, 8) as i64, word(head, 16) as i64);
+            let samples = crate::chunk::sample_count(encoding, data).unwrap_or(0);
+            let chunk = MappedChunk::new(Place { file: number, offset }, encoding, min_time, max_time);
+            chunks.push(chunk.map(|chunk| Found { series_ref, chunk, out_of_order, samples }).ok_or(series_ref));
+        }),
+    };
+    Parsing { chunks, damaged }
 }
 
 fn number_of(path: &Path) -> Option<u32> {
