@@ -47,6 +47,8 @@ class Watch(threading.Thread):
         self.memory, self.asked, self.failed = [], 0, []
         # Series of the victim, which are as many all the time.
         self.victims = 0
+        # The server is about to be killed: a request under way breaks off.
+        self.killing = False
 
     def run(self):
         began = time.monotonic()
@@ -65,7 +67,8 @@ class Watch(threading.Thread):
                 if rounds % 12 == 11:
                     self.post("/-/reload")
             except (OSError, ValueError, KeyError) as error:
-                self.failed.append(str(error))
+                if not self.killing:
+                    self.failed.append(str(error))
             except TypeError:
                 # A process that has just been killed has no memory left to tell of.
                 pass
@@ -126,6 +129,7 @@ def soak(contestant, loadgen, folder, args):
                                 churn=args.churn, concurrency=2, hours=24 * 7),
                 stdout=subprocess.PIPE)
             time.sleep(length)
+            watch.killing = True
             server.kill()
             watch.end()
             fed = json.loads(feed.communicate(timeout=120)[0])
