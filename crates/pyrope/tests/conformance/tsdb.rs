@@ -7,10 +7,15 @@
 
 use crate::support::{Server, percent};
 use crate::table::{Score, read, same};
+use model::{Matcher, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use storage::{Interval, Queryable, SelectHints};
+use tsdb::block::Block;
+use world::{Files, RealFiles};
 
 pub fn run(folder: &Path) -> Vec<Score> {
     let mut scores = Vec::new();
@@ -218,10 +223,16 @@ fn old_formats(folder: &Path) -> Score {
         let blocks: Vec<PathBuf> = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path()).collect();
         blocks.iter().for_each(|block| std::fs::create_dir_all(block.join("chunks")).unwrap());
         score.case("meta of version 2 is repaired", || {
-            let server = start_with(copy.path(), "", &flags)?;
-            let answer = server.get(&format!("/api/v1/series?match[]={}", percent(r#"{b="1"}"#)));
-            let want = json!([{"a": "1", "b": "1"}, {"a": "2", "b": "1"}]);
-            differs(&want, &answer.json()["data"]).map_or(Ok(()), Err)?;
+            start_with(copy.path(), "", &flags)?.terminate();
+            // Its series have no chunks, so that no query gives them, 3.14's neither; the index has them by their labels.
+            let files: Arc<dyn Files> = Arc::new(RealFiles);
+            let block = Block::open(&files, &blocks[0]).map_err(|error| error.to_string())?;
+            let range = Interval { start: Timestamp::MIN, end: Timestamp(i64::MAX) };
+            for (name, want) in [("a", vec!["1", "2"]), ("b", vec!["1"])] {
+                let values = block.label_values(name, range, &[vec![Matcher::equal("b", "1")]], &SelectHints::default());
+                let values = values.map_err(|error| error.to_string())?.names;
+                same(name, &values.iter().map(String::as_str).collect(), &want)?;
+            }
             let versions: Vec<Value> = blocks.iter().map(|block| read(&block.join("meta.json"))["version"].clone()).collect();
             same("versions", &versions, &vec![json!(1)])
         });
