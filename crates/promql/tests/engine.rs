@@ -224,6 +224,9 @@ fn memory_is_limited_for_one_query_and_for_all() {
     assert!((2..7).contains(&answers.len()));
     drop(answers);
     assert_eq!(memory.used(), 0);
+    // A query that gives nothing holds the series that it found all the same.
+    let none = engine.instant(&store, &promql::parse("m > 5", &ParserOptions::default()).unwrap(), Timestamp(0), &Control::default());
+    assert!(none.unwrap().stats.peak_bytes >= 100 * 200);
     assert!(ask().unwrap().stats.peak_bytes >= 80_000);
 }
 

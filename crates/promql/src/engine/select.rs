@@ -4,6 +4,7 @@ use super::api::QueryError;
 use super::context::{column_bytes, left_open, storage_error};
 use super::eval::Evaluator;
 use super::extended;
+use super::memory::{Charge, Size};
 use super::mixed;
 use super::source::{Scratch, Source};
 use super::vector::{Grid, Head, Steps};
@@ -11,6 +12,7 @@ use crate::ast::{Extended, Span};
 use crate::plan::{Selector, WindowSource, Windows};
 use model::value::is_stale;
 use model::{FloatHistogram, Matcher, Timestamp};
+use std::ops::Deref;
 use std::sync::Arc;
 use storage::{Column, Interval, SelectHints, Series};
 
@@ -42,8 +44,25 @@ pub(crate) struct Columns<'c> {
     pub fill: Fill<'c>,
 }
 
+/// What a selection takes for each series beside its labels: the store's view of it, and its head.
+const SERIES_BYTES: usize = 192;
+
+/// Series of the store, charged to the query as long as they may be decoded.
+struct Selected {
+    series: Vec<Box<dyn Series>>,
+    _held: Charge,
+}
+
+impl Deref for Selected {
+    type Target = [Box<dyn Series>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.series
+    }
+}
+
 impl<'c> Evaluator<'c> {
-    fn select(self, matchers: &[Matcher], interval: Interval) -> Result<Vec<Box<dyn Series>>, QueryError> {
+    fn select(self, matchers: &[Matcher], interval: Interval) -> Result<Selected, QueryError> {
         let hints = SelectHints { sorted: true, cancel: self.ctx.cancel(), ..SelectHints::default() };
         let selection = self.ctx.preparing(|| self.ctx.store.select(interval, matchers, &hints)).map_err(|error| {
             // The store does not know whether it was the time or the client.
@@ -55,7 +74,10 @@ impl<'c> Evaluator<'c> {
         if let Some(profile) = self.ctx.profile {
             profile.selected(selection.series.len());
         }
-        Ok(selection.series)
+        let mut held = self.ctx.account();
+        let bytes: usize = selection.series.iter().map(|series| series.labels().as_bytes().len() + SERIES_BYTES).sum();
+        held.add(Size::bytes(bytes as u64))?;
+        Ok(Selected { series: selection.series, _held: held })
     }
 
     /// At each step the newest sample within the lookback, unless it is a staleness marker.
