@@ -1,6 +1,6 @@
 //! The real binary while it replays its log.
 //!
-//! The replay is held by a segment that is a pipe: it is opened like a file, but that lasts until somebody writes to it.
+//! The replay is held by a segment that is a pipe: it is opened like a file, but that lasts until somebody opens its other end.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -34,10 +34,21 @@ impl Held {
         held
     }
 
-    /// Makes the segment the empty file that it stands for, and lets whoever waits for it go on.
-    fn release(&self) {
+    /// Makes the segment the empty file that it stands for, and lets go whoever waits for it until `passed`.
+    ///
+    /// Once would not do: what the server says of its replay it says before it opens the segment, so that it may come to
+    /// the pipe only now. And the other end alone, opened for writing, would wait for a reader that may never come.
+    fn release(&self, mut passed: impl FnMut() -> bool) {
         std::fs::rename(&self.empty, &self.segment).unwrap();
-        drop(std::fs::File::options().write(true).open(&self.pipe).unwrap());
+        let both_ends = || drop(std::fs::File::options().read(true).write(true).open(&self.pipe).unwrap());
+        poll(
+            "the server to pass the pipe",
+            || {
+                both_ends();
+                passed()
+            },
+            |passed| *passed,
+        );
     }
 }
 
@@ -63,7 +74,7 @@ fn meanwhile_it_scrapes_and_answers_that_it_is_not_ready() {
     let config =
         format!("scrape_configs: [{{job_name: j, scrape_interval: 100ms, static_configs: [{{targets: ['{}']}}]}}]\n", exporter.address);
     let folder = tempfile::tempdir().unwrap();
-    let (acknowledged, held, mut server) = held(folder.path(), &config);
+    let (acknowledged, held, server) = held(folder.path(), &config);
     for path in ["/-/ready", "/api/v1/query?query=up", "/api/v1/query_range?query=up&start=0&end=1&step=1", "/api/v1/labels"] {
         let answer = server.get(path);
         assert_eq!((answer.status, answer.text().as_str()), (503, "Service Unavailable"), "{path}");
@@ -76,8 +87,7 @@ fn meanwhile_it_scrapes_and_answers_that_it_is_not_ready() {
     poll("two more scrapes", || exporter.count("/metrics"), |count| *count > before + 2);
     assert_eq!(server.get("/-/ready").status, 503);
 
-    held.release();
-    server.wait_until_ready();
+    held.release(|| server.ready());
     let shown = shown(&server);
     assert_kept(&acknowledged, &shown);
     let scraped = shown.iter().filter(|(labels, _)| labels["__name__"] == "scraped").flat_map(|(_, points)| points.values());
@@ -92,8 +102,12 @@ fn it_ends_when_it_is_told_to() {
     let (acknowledged, held, mut server) = held(folder.path(), "");
     server.signal(Signal::TERM);
     poll("the listener to close", || get(&server.address, "/-/healthy").is_some(), |answered| !answered);
-    held.release();
-    assert_eq!(poll("the end", || server.ended(), |ended| ended.is_some()), Some(0));
+    let mut ended = None;
+    held.release(|| {
+        ended = server.ended();
+        ended.is_some()
+    });
+    assert_eq!(ended, Some(0));
 
     let server = Server::start(folder.path(), "");
     assert_kept(&acknowledged, &shown(&server));

@@ -96,10 +96,14 @@ impl Server {
         Self { address: format!("127.0.0.1:{port}"), folder: folder.to_owned(), child }
     }
 
+    pub fn ready(&self) -> bool {
+        get(&self.address, "/-/ready").is_some_and(|answer| answer.status == 200)
+    }
+
     pub fn wait_until_ready(&mut self) {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            if get(&self.address, "/-/ready").is_some_and(|answer| answer.status == 200) {
+            if self.ready() {
                 return;
             }
             let ended = self.child.try_wait().unwrap();
@@ -145,7 +149,7 @@ impl Server {
     /// SIGTERM, and the exit code once it has ended.
     pub fn terminate(mut self) -> Option<i32> {
         self.signal(Signal::TERM);
-        self.child.wait().unwrap().code()
+        poll("the end", || self.child.try_wait().unwrap(), Option::is_some).unwrap().code()
     }
 }
 
