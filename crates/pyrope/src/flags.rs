@@ -226,7 +226,7 @@ const FEATURES: &[(&str, bool)] = &[
     ("memory-snapshot-on-shutdown", true),
     ("extra-scrape-metrics", true),
     ("metadata-wal-records", true),
-    ("promql-per-step-stats", false),
+    ("promql-per-step-stats", true),
     ("auto-reload-config", false),
     ("concurrent-rule-eval", false),
     ("promql-experimental-functions", true),

@@ -286,6 +286,7 @@ fn engine(flags: &Flags, config: &Config, memory: Arc<MemoryPool>) -> Engine {
         threads: 0,
         delayed_name_removal: flags.feature("promql-delayed-name-removal"),
         experimental_functions: flags.feature("promql-experimental-functions"),
+        per_step_stats: flags.feature("promql-per-step-stats"),
         use_start_timestamps: flags.feature("use-start-timestamps"),
     })
 }

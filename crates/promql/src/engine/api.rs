@@ -29,6 +29,8 @@ pub struct EngineOptions {
     pub delayed_name_removal: bool,
     /// `promql-experimental-functions`.
     pub experimental_functions: bool,
+    /// `promql-per-step-stats`: queries may ask for the samples of each step.
+    pub per_step_stats: bool,
     /// `use-start-timestamps`: they tell resets and where counters began.
     pub use_start_timestamps: bool,
 }
@@ -45,6 +47,7 @@ impl Default for EngineOptions {
             threads: 0,
             delayed_name_removal: false,
             experimental_functions: false,
+            per_step_stats: false,
             use_start_timestamps: false,
         }
     }
@@ -62,6 +65,8 @@ pub struct Control {
     /// The query's text: turns byte spans into the `(line:col)` of annotations. Without it
     /// annotations carry no position.
     pub text: Option<Arc<str>>,
+    /// Counts samples at each step as well as in all, where the engine's options allow it.
+    pub per_step_stats: bool,
     /// Tells what each part of the query did; such a query runs on one thread.
     pub explain: bool,
 }
@@ -143,12 +148,14 @@ impl Value {
 }
 
 /// What a query cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryStats {
     /// Samples that the steps looked at, counted as Prometheus does.
     pub total_queryable_samples: u64,
-    /// Samples decoded from the store, each once.
+    /// Samples of the store, each at the first step that looked at it, counted as Prometheus does.
     pub samples_read: u64,
+    /// Both at each step, if that was asked for.
+    pub steps: Vec<StepSamples>,
     /// The most samples held at one time.
     pub peak_samples: u64,
     /// The most bytes held at one time.
@@ -159,6 +166,17 @@ pub struct QueryStats {
     pub evaluation: Duration,
     /// Sorting the answer.
     pub sorting: Duration,
+}
+
+/// The samples of one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepSamples {
+    /// When it is.
+    pub time: Timestamp,
+    /// Samples that it looked at.
+    pub queryable: u64,
+    /// Those of them that no step before it did.
+    pub read: u64,
 }
 
 /// A query's answer.

@@ -5,6 +5,8 @@ use super::api::{Control, EngineOptions, QueryError, QueryStats};
 use super::memory::{Charge, Ledger, Size};
 use super::mixed;
 use super::profile::{Profile, Scope};
+use super::tally::Counts;
+use super::vector::Grid;
 use crate::plan::Plan;
 use model::{Millis, Timestamp};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,17 +26,25 @@ pub(crate) struct Context<'q> {
     ledger: Arc<Ledger>,
     /// Of a query that is to be explained.
     pub profile: Option<&'q Profile>,
-    queryable_samples: AtomicU64,
+    /// Samples looked at and read.
+    pub counts: Counts,
+    grid: Grid,
     begun: Instant,
     /// Nanoseconds.
     preparation: AtomicU64,
     sorting: AtomicU64,
-    samples_read: AtomicU64,
     annotations: Mutex<Annotations>,
 }
 
 impl<'q> Context<'q> {
-    pub fn new(store: &'q dyn Queryable, options: &'q EngineOptions, control: &'q Control, profile: Option<&'q Profile>) -> Self {
+    /// Of a query with the steps of `grid`.
+    pub fn new(
+        store: &'q dyn Queryable,
+        options: &'q EngineOptions,
+        control: &'q Control,
+        profile: Option<&'q Profile>,
+        grid: Grid,
+    ) -> Self {
         let Millis(lookback) = control.lookback.unwrap_or(options.lookback);
         let own = Instant::now().checked_add(options.timeout);
         let deadline = match (own, control.deadline) {
@@ -49,11 +59,11 @@ impl<'q> Context<'q> {
             deadline,
             ledger: Ledger::new(options.max_samples, options.max_query_memory, options.memory.clone()),
             profile,
-            queryable_samples: AtomicU64::new(0),
+            counts: Counts::new(if options.per_step_stats && control.per_step_stats { grid.count } else { 0 }),
+            grid,
             begun: Instant::now(),
             preparation: AtomicU64::new(0),
             sorting: AtomicU64::new(0),
-            samples_read: AtomicU64::new(0),
             annotations: Mutex::new(Annotations::default()),
         }
     }
@@ -87,11 +97,6 @@ impl<'q> Context<'q> {
         Ok(charge)
     }
 
-    /// Counts samples that steps looked at.
-    pub fn count_queryable(&self, samples: u64) {
-        self.queryable_samples.fetch_add(samples, Ordering::Relaxed);
-    }
-
     /// Does what belongs to finding series, and counts its time.
     pub fn preparing<T>(&self, work: impl FnOnce() -> T) -> T {
         timed(&self.preparation, work)
@@ -109,13 +114,15 @@ impl<'q> Context<'q> {
 
     pub fn stats(&self) -> QueryStats {
         let span = |nanoseconds: &AtomicU64| Duration::from_nanos(nanoseconds.load(Ordering::Relaxed));
+        let (total_queryable_samples, samples_read) = self.counts.total();
         let (preparation, sorting) = (span(&self.preparation), span(&self.sorting));
         QueryStats {
             preparation,
             evaluation: self.begun.elapsed().saturating_sub(preparation + sorting),
             sorting,
-            total_queryable_samples: self.queryable_samples.load(Ordering::Relaxed),
-            samples_read: self.samples_read.load(Ordering::Relaxed),
+            total_queryable_samples,
+            samples_read,
+            steps: self.counts.steps(self.grid),
             peak_samples: self.ledger.peak().samples,
             peak_bytes: self.ledger.peak().bytes,
         }
@@ -129,7 +136,6 @@ impl<'q> Context<'q> {
             Err(SelectError::Corrupt(text)) => self.annotate(|a| a.storage_warning(text)),
             other => other.map_err(storage_error)?,
         }
-        self.samples_read.fetch_add(column.len() as u64, Ordering::Relaxed);
         let bytes = column_bytes(column);
         if let Some(profile) = self.profile {
             profile.decoded(column.len(), bytes);

@@ -11,8 +11,9 @@ use super::info;
 use super::mixed::Mixed;
 use super::native;
 use super::relabel;
-use super::select::{Columns, Pick, metric_names};
+use super::select::{Columns, Pick, Taken, metric_names};
 use super::source::{Materialised, Scratch, Source, same_labelset};
+use super::tally::{Tally, WindowCounter};
 use super::vector::{Grid, Head, Presence, StepSeries, Steps};
 use super::window::Windowed;
 use crate::ast::{BinaryOp, Extended, Span};
@@ -26,14 +27,13 @@ use std::sync::Arc;
 #[derive(Clone, Copy)]
 pub(crate) struct Evaluator<'c> {
     pub ctx: &'c Context<'c>,
-    /// How often Prometheus would count a sample looked at here: 0 inside a subquery whose window
-    /// a function takes, the number of steps for a step-invariant part.
-    pub weight: u64,
+    /// Where samples that are looked at here count.
+    pub tally: Tally,
 }
 
 impl<'c> Evaluator<'c> {
     pub fn new(ctx: &'c Context<'c>) -> Self {
-        Self { ctx, weight: 1 }
+        Self { ctx, tally: Tally::QUERY }
     }
 
     /// The values of a scalar expression at all steps.
@@ -44,7 +44,7 @@ impl<'c> Evaluator<'c> {
             return Ok(vec![value; grid.count]);
         }
         if plan.invariant && grid.count > 1 {
-            let inner = Self { weight: self.weight * grid.count as u64, ..self };
+            let inner = Self { tally: self.tally.once(self.ctx, grid), ..self };
             let first = inner.scalar(plan, grid.first())?;
             return Ok(vec![first.first().copied().unwrap_or(NORMAL_NAN); grid.count]);
         }
@@ -109,7 +109,7 @@ impl<'c> Evaluator<'c> {
             return Ok(Source::empty(0));
         }
         if plan.invariant && grid.count > 1 {
-            let inner = Self { weight: self.weight * grid.count as u64, ..self };
+            let inner = Self { tally: self.tally.once(self.ctx, grid), ..self };
             let Source { heads, compute, .. } = inner.source(plan, grid.first())?;
             let compute = Box::new(move |i: usize, scratch: &mut Scratch| Ok(compute(i, scratch)?.broadcast(grid.count)));
             return Ok(Source { heads, steps: grid.count, compute });
@@ -126,7 +126,7 @@ impl<'c> Evaluator<'c> {
                 let source = self.select_instant(selector, grid, Pick::Start)?;
                 self.dropping_names(source)
             }
-            Kind::SampleStart(_) => Ok(Source::empty(grid.count)),
+            Kind::SampleStart(selector) => self.nothing(&self.select_instant(selector, grid, Pick::Time)?),
             Kind::NoStarts(input) => self.nothing(&self.vector(input, grid)?),
             Kind::StepTime(input) => {
                 let source = self.vector(input, grid)?.map(move |steps| {
@@ -232,10 +232,10 @@ impl<'c> Evaluator<'c> {
     }
 
     fn window(self, function: WindowFunction, windows: &'c Windows, parameters: &'c [Plan], grid: Grid) -> Result<Source<'c>, QueryError> {
-        let (ctx, weight) = (self.ctx, self.weight);
+        let ctx = self.ctx;
         let numbers = parameters.iter().map(|p| self.scalar(p, grid)).collect::<Result<Vec<_>, _>>()?;
         check_refusal(windows)?;
-        let Columns { heads, fill } = self.columns(windows, grid)?;
+        let Columns { heads, fill } = self.columns(windows, grid, Taken::ByFunction)?;
         let counter = matches!(function, WindowFunction::Rate | WindowFunction::Increase);
         // Prometheus has forgotten where a subquery stood when it judges the name.
         let span = match windows.source {
@@ -249,6 +249,7 @@ impl<'c> Evaluator<'c> {
         let mixed_span = quantile_span.unwrap_or(span);
         let names = metric_names(&heads);
         let (when, range) = (windows.when, windows.range);
+        let counter = WindowCounter::new(ctx, self.tally, windows, grid);
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
             let mut column = std::mem::take(&mut scratch.column);
             fill(i, scratch, &mut column)?;
@@ -263,20 +264,23 @@ impl<'c> Evaluator<'c> {
             let (mut looked_at, mut overlaps) = (0, 0);
             let starts = ctx.options.use_start_timestamps;
             let out = if let Some(kind) = windows.extended {
-                extended::Windows { ctx, column: &column, kind, grid, when, range, name: &names[i], span }.apply(function, &mut looked_at)
+                counter.each(&column);
+                extended::Windows { ctx, column: &column, kind, grid, when, range, name: &names[i], span }.apply(function)
             } else if column.histograms.is_empty() {
                 let starts: &[i64] = if starts { &column.starts } else { &[] };
                 let windowed = Windowed { times: &column.times, values: &column.values, starts, grid, when, range };
-                windowed.apply(function, &numbers, &mut looked_at, &mut overlaps)
+                let out = windowed.apply(function, &numbers, &mut looked_at, &mut overlaps);
+                counter.floats(&column, looked_at);
+                out
             } else {
                 let mixed = Mixed { ctx, column: &column, grid, when, range, name: &names[i], span: mixed_span, starts };
-                mixed.apply(function, &numbers, &mut looked_at)
+                counter.each(&column);
+                mixed.apply(function, &numbers)
             };
             scratch.column = column;
             for _ in 0..overlaps {
                 ctx.annotate(|a| a.start_time_overlap(&names[i], span));
             }
-            ctx.count_queryable(looked_at * weight);
             if let (Some(name), false) = (&suspects[i], out.present.is_none()) {
                 ctx.annotate(|a| a.possible_non_counter(name, span));
             }
@@ -354,18 +358,23 @@ impl<'c> Evaluator<'c> {
     }
 
     fn absent_over_time(self, windows: &'c Windows, grid: Grid) -> Result<Source<'c>, QueryError> {
-        let (ctx, weight) = (self.ctx, self.weight);
+        let ctx = self.ctx;
         check_refusal(windows)?;
-        let Columns { heads, fill } = self.columns(windows, grid)?;
+        let Columns { heads, fill } = self.columns(windows, grid, Taken::ByFunction)?;
         let (when, range) = (windows.when, windows.range);
+        let counter = WindowCounter::new(ctx, self.tally, windows, grid);
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
             let mut column = std::mem::take(&mut scratch.column);
             fill(i, scratch, &mut column)?;
             let mut looked_at = 0;
             let windowed = Windowed { times: &column.times, values: &column.values, starts: &[], grid, when, range };
             let out = windowed.apply(WindowFunction::Present, &[], &mut looked_at, &mut 0);
+            if column.histograms.is_empty() {
+                counter.floats(&column, looked_at)
+            } else {
+                counter.each(&column)
+            }
             scratch.column = column;
-            ctx.count_queryable(looked_at * weight);
             Ok(out)
         });
         let mut found = Presence::none(grid.count);

@@ -95,7 +95,7 @@ pub(crate) fn points(points: Points<f64>, kind: Extended, start: i64, end: i64) 
 
 impl Windows<'_> {
     /// The function at all steps.
-    pub fn apply(&self, function: WindowFunction, looked_at: &mut u64) -> Steps {
+    pub fn apply(&self, function: WindowFunction) -> Steps {
         let mut out = Steps::absent(self.grid.count);
         let column = self.column;
         let smoothed = self.kind == Extended::Smoothed;
@@ -118,7 +118,6 @@ impl Windows<'_> {
             if begin == end {
                 continue;
             }
-            *looked_at += (end - begin) as u64;
             if matches!(function, WindowFunction::Changes | WindowFunction::Resets) {
                 let inside = column.times[begin..end].partition_point(|time| *time <= start);
                 if begin + inside < end {
@@ -296,7 +295,7 @@ impl Windows<'_> {
     }
 
     /// `smoothed` at the steps themselves, as of an instant selector.
-    pub fn smoothed(&self, looked_at: &mut u64) -> Steps {
+    pub fn smoothed(&self) -> Steps {
         let mut out = Steps::absent(self.grid.count);
         let (column, lookback) = (self.column, self.ctx.lookback);
         let (mut begin, mut end) = (0, 0);
@@ -311,7 +310,6 @@ impl Windows<'_> {
             let first = column.histograms.partition_point(|(index, _)| (*index as usize) < begin);
             let behind = column.histograms.partition_point(|(index, _)| (*index as usize) < end);
             let histograms = &column.histograms[first..behind];
-            *looked_at += (end - begin) as u64;
             if !histograms.is_empty() && histograms.len() < end - begin {
                 self.ctx.annotate(|a| a.mixed_floats_histograms(self.name, self.span));
                 continue;

@@ -113,7 +113,7 @@ pub(crate) fn without_reset_hint(histogram: &Arc<FloatHistogram>) -> Arc<FloatHi
 
 impl<'a> Mixed<'a> {
     /// The function at all steps.
-    pub fn apply(&self, function: WindowFunction, parameters: &[Vec<f64>], looked_at: &mut u64) -> Steps {
+    pub fn apply(&self, function: WindowFunction, parameters: &[Vec<f64>]) -> Steps {
         use WindowFunction as F;
         let mut out = if self.column.histograms.len() == self.column.len() {
             Steps::absent(self.grid.count)
@@ -124,7 +124,6 @@ impl<'a> Mixed<'a> {
         let mut ignored = false;
         let pairs = self.pair_counts(function);
         self.each(|w| {
-            *looked_at += w.floats() as u64 + w.histograms.iter().map(|(_, h)| size(h)).sum::<u64>();
             let mixed = w.floats() > 0 && !w.histograms.is_empty();
             match function {
                 F::Count => out.put(w.step, (w.end - w.begin) as f64),

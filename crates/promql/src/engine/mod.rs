@@ -27,10 +27,11 @@ mod profile;
 mod relabel;
 mod select;
 mod source;
+mod tally;
 mod vector;
 mod window;
 
-pub use api::{Control, EngineOptions, MatrixSeries, QueryError, QueryResult, QueryStats, Value, VectorSample};
+pub use api::{Control, EngineOptions, MatrixSeries, QueryError, QueryResult, QueryStats, StepSamples, Value, VectorSample};
 
 use crate::ast::{Expr, ValueType};
 use crate::plan::{Kind, Plan, Planner, Reading};
@@ -74,7 +75,7 @@ impl Engine {
     /// See [`QueryError`].
     pub fn instant(&self, store: &dyn Queryable, expr: &Expr, time: Timestamp, control: &Control) -> Result<QueryResult, QueryError> {
         let plan = self.plan(expr, time, time, 0)?;
-        self.run(store, control, &plan, |ctx| instant_value(Evaluator::new(ctx), &plan, time))
+        self.run(store, control, &plan, Grid::instant(time.0), |ctx| instant_value(Evaluator::new(ctx), &plan, time))
     }
 
     /// The expression's values at `start`, `start + step`, … up to `end`.
@@ -98,7 +99,7 @@ impl Engine {
         }
         let plan = self.plan(expr, start, end, step.0)?;
         let grid = Grid::range(start.0, end.0, step.0);
-        self.run(store, control, &plan, |ctx| range_value(Evaluator::new(ctx), &plan, grid))
+        self.run(store, control, &plan, grid, |ctx| range_value(Evaluator::new(ctx), &plan, grid))
     }
 
     fn plan(&self, expr: &Expr, start: Timestamp, end: Timestamp, step: i64) -> Result<Plan, QueryError> {
@@ -111,10 +112,11 @@ impl Engine {
         store: &dyn Queryable,
         control: &Control,
         plan: &Plan,
+        grid: Grid,
         evaluate: impl FnOnce(&Context<'_>) -> Result<Value, QueryError> + Send,
     ) -> Result<QueryResult, QueryError> {
         let profile = control.explain.then(|| Profile::of(plan));
-        let ctx = Context::new(store, &self.options, control, profile.as_ref());
+        let ctx = Context::new(store, &self.options, control, profile.as_ref(), grid);
         let value = match &self.pool {
             Some(pool) => pool.install(|| evaluate(&ctx))?,
             None => evaluate(&ctx)?,

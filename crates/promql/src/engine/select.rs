@@ -7,6 +7,7 @@ use super::extended;
 use super::memory::{Charge, Size};
 use super::mixed;
 use super::source::{Scratch, Source};
+use super::tally::Counter;
 use super::vector::{Grid, Head, Steps};
 use crate::ast::{Extended, Span};
 use crate::plan::{Selector, WindowSource, Windows};
@@ -36,6 +37,14 @@ pub(crate) enum Pick {
     FloatTime,
     /// The start timestamp, in seconds; 0 if there is none.
     Start,
+}
+
+/// What becomes of windows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    ByFunction,
+    /// They are the answer to the query.
+    AsAnswer,
 }
 
 /// Series whose windows are to be looked at.
@@ -82,13 +91,14 @@ impl<'c> Evaluator<'c> {
 
     /// At each step the newest sample within the lookback, unless it is a staleness marker.
     pub fn select_instant(self, selector: &Selector, grid: Grid, pick: Pick) -> Result<Source<'c>, QueryError> {
-        let (ctx, weight, when, lookback) = (self.ctx, self.weight, selector.when, self.ctx.lookback);
+        let (ctx, when, lookback) = (self.ctx, selector.when, self.ctx.lookback);
         let totals_only = selector.totals_only;
         let begin = when.time(grid.start).saturating_sub(lookback);
         // A sample at the very begin is in no window, but where only totals are read the next one is compared with it.
         let interval = left_open(begin.saturating_sub(i64::from(totals_only)), when.time(grid.end()));
         let series = self.select(&selector.matchers, interval)?;
         let heads = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
+        let counter = Counter::new(ctx, self.tally);
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
             let Scratch { column, held } = scratch;
             ctx.decode(&*series[i], interval, column, held)?;
@@ -100,7 +110,6 @@ impl<'c> Evaluator<'c> {
             let mut next = 0;
             // How many histograms lie before `next`.
             let mut histograms = 0;
-            let mut found = 0;
             for step in 0..grid.count {
                 let at = when.time(grid.time(step));
                 while next < column.times.len() && column.times[next] <= at {
@@ -121,24 +130,20 @@ impl<'c> Evaluator<'c> {
                 match newest.filter(|(index, _)| *index as usize == next - 1) {
                     _ if pick == Pick::Time => out.put(step, time as f64 / 1000.0),
                     _ if pick == Pick::Start => out.put(step, column.starts.get(next - 1).copied().unwrap_or(0) as f64 / 1000.0),
-                    Some((_, histogram)) => {
-                        found += mixed::size(histogram) - 1;
-                        out.put_histogram(step, histogram.clone());
-                    }
+                    Some((_, histogram)) => out.put_histogram(step, histogram.clone()),
                     None if pick == Pick::FloatTime => out.put(step, time as f64 / 1000.0),
                     None => out.put(step, value),
                 }
-                found += 1;
             }
-            ctx.count_queryable(found * weight);
+            counter.instant(&out);
             Ok(out)
         });
         Ok(Source { heads, steps: grid.count, compute })
     }
 
-    /// At each step what a line through the samples around it has.
+    /// At each step what a line through the samples around it has. As in Prometheus, its samples are not counted.
     pub fn select_smoothed(self, selector: &'c Selector, span: Span, grid: Grid) -> Result<Source<'c>, QueryError> {
-        let (ctx, weight, when, lookback) = (self.ctx, self.weight, selector.when, self.ctx.lookback);
+        let (ctx, when, lookback) = (self.ctx, selector.when, self.ctx.lookback);
         let totals_only = selector.totals_only;
         let begin = when.time(grid.start).saturating_sub(lookback);
         // Where only totals are read Prometheus reads from as long before the begin as the query is long.
@@ -156,16 +161,13 @@ impl<'c> Evaluator<'c> {
             }
             drop_stale(column);
             let (name, kind) = (&names[i], Extended::Smoothed);
-            let mut looked_at = 0;
-            let out = extended::Windows { ctx, column, kind, grid, when, range: 0, name, span }.smoothed(&mut looked_at);
-            ctx.count_queryable(looked_at * weight);
-            Ok(out)
+            Ok(extended::Windows { ctx, column, kind, grid, when, range: 0, name, span }.smoothed())
         });
         Ok(Source { heads, steps: grid.count, compute })
     }
 
     /// The samples that windows are cut from, without staleness markers.
-    pub fn columns(self, windows: &'c Windows, grid: Grid) -> Result<Columns<'c>, QueryError> {
+    pub fn columns(self, windows: &'c Windows, grid: Grid, taken: Taken) -> Result<Columns<'c>, QueryError> {
         let ctx = self.ctx;
         let begin = windows.when.time(grid.start).saturating_sub(windows.range);
         let end = windows.when.time(grid.end());
@@ -199,7 +201,11 @@ impl<'c> Evaluator<'c> {
                 // The first multiple of the step strictly after the window's begin.
                 let first = begin.div_euclid(step).saturating_add(1).saturating_mul(step);
                 let inner_grid = Grid::range(first, end, step);
-                let Source { heads, compute, .. } = Self { weight: 0, ..self }.vector(inner, inner_grid)?;
+                let tally = match taken {
+                    Taken::ByFunction => self.tally.within(ctx, windows, inner_grid, grid),
+                    Taken::AsAnswer => self.tally.whole(),
+                };
+                let Source { heads, compute, .. } = Self { tally, ..self }.vector(inner, inner_grid)?;
                 let fill = Box::new(move |i: usize, scratch: &mut Scratch, column: &mut Column| {
                     let steps = compute(i, scratch)?;
                     column.clear();
@@ -226,15 +232,15 @@ impl<'c> Evaluator<'c> {
 
     /// The windows themselves, as points, for a range vector as a whole query.
     pub fn raw_windows(self, windows: &'c Windows, time: i64) -> Result<Vec<(Head, Points)>, QueryError> {
-        let Columns { heads, fill } = self.columns(windows, Grid::instant(time))?;
+        let Columns { heads, fill } = self.columns(windows, Grid::instant(time), Taken::AsAnswer)?;
+        let counter = Counter::new(self.ctx, self.tally);
+        let is_selector = matches!(windows.source, WindowSource::Selector(_));
         let mut scratch = Scratch::new(self.ctx);
         let mut column = Column::default();
         let mut out = Vec::new();
         for (i, head) in heads.into_iter().enumerate() {
             self.ctx.check()?;
             fill(i, &mut scratch, &mut column)?;
-            let sizes: u64 = column.histograms.iter().map(|(_, h)| mixed::size(h) - 1).sum();
-            self.ctx.count_queryable((column.len() as u64 + sizes) * self.weight);
             if !column.is_empty() {
                 let histograms: Vec<_> = column.histograms.iter().map(|(at, h)| (column.times[*at as usize], h.clone())).collect();
                 drop_histograms(&mut column);
@@ -249,6 +255,10 @@ impl<'c> Evaluator<'c> {
                     if floats.is_empty() {
                         continue;
                     }
+                }
+                if is_selector {
+                    let sizes: u64 = histograms.iter().map(|(_, histogram)| mixed::size(histogram)).sum();
+                    counter.points(floats.len() as u64 + sizes);
                 }
                 out.push((head, Points { floats, histograms }));
             }

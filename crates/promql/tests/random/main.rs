@@ -66,6 +66,7 @@ impl Engines {
         let engine = |delayed_name_removal, use_start_timestamps, threads| {
             Engine::new(EngineOptions {
                 threads,
+                per_step_stats: true,
                 delayed_name_removal,
                 use_start_timestamps,
                 experimental_functions: true,
@@ -112,6 +113,9 @@ fn fault_of_answers(case: &Case, engines: &Engines) -> Option<String> {
     if let Some(found) = compare::difference(&ranges[0], &wanted, Order::Labels, relative) {
         return Some(format!("as a range query: {found}"));
     }
+    if let Some(found) = miscounted(case, &expr, &engines[0], &control, (&instants[0], &ranges[0])) {
+        return Some(found);
+    }
     for given in [&instants, &ranges] {
         let texts: Vec<String> = given.iter().map(shown).collect();
         if texts.iter().any(|text| *text != texts[0]) {
@@ -126,6 +130,25 @@ fn fault_of_answers(case: &Case, engines: &Engines) -> Option<String> {
         return Some(format!("a range query of one step: {found}"));
     }
     unlike_parts(case, &expr, &engines[0], &control)
+}
+
+/// What is wrong with the samples counted at each step: they have to add up to those of the whole, and the last step's are those
+/// of the instant query.
+fn miscounted(case: &Case, expr: &Expr, engine: &Engine, control: &Control, (instant, range): (&Given, &Given)) -> Option<String> {
+    let Query { text, start, end, step } = &case.query;
+    let control = Control { per_step_stats: true, ..control.clone() };
+    let each = engine.range(&case.store, expr, Timestamp(*start), Timestamp(*end), Millis(*step), &control).ok()?.stats;
+    let whole = &range.as_ref().ok()?.stats;
+    let sums = each.steps.iter().fold((0, 0), |(queryable, read), step| (queryable + step.queryable, read + step.read));
+    let wanted = (whole.total_queryable_samples, whole.samples_read);
+    if sums != wanted || (each.total_queryable_samples, each.samples_read) != wanted {
+        return Some(format!("samples of {:?} add up to {sums:?}, wanted {wanted:?}", each.steps));
+    }
+    let (last, instant) = (each.steps.last()?, &instant.as_ref().ok()?.stats);
+    let same = last.time.0 != *end || last.queryable == instant.total_queryable_samples;
+    // Info metrics are selected for the series of all steps.
+    let depends_on_range = ["start()", "range()", "step()", "info("].iter().any(|part| text.contains(part));
+    (!same && !depends_on_range).then(|| format!("the last of {:?} should have {} samples", each.steps, instant.total_queryable_samples))
 }
 
 /// All of an answer that does not depend on how fast and with how much memory it was found.
@@ -226,7 +249,8 @@ fn is_undefined(e: &Expr) -> bool {
 fn adds_unordered(e: &Expr) -> bool {
     let adds = |e: &Expr| {
         let Expr::Aggregate(a) = e else { return false };
-        let sum = matches!(a.op, AggregateOp::Sum | AggregateOp::Avg);
+        // Of close and large values all of a deviation may be what rounding left.
+        let sum = matches!(a.op, AggregateOp::Sum | AggregateOp::Avg | AggregateOp::Stddev | AggregateOp::Stdvar);
         sum && [&a.expr].into_iter().chain(shrink::parts(&a.expr)).any(is_unordered)
     };
     [e].into_iter().chain(shrink::parts(e)).any(adds)

@@ -13,7 +13,7 @@ use http::StatusCode;
 use hyper::body::Frame;
 use model::{Millis, Timestamp};
 use promql::ast::{Expr, ValueType};
-use promql::engine::{Control, Engine, QueryError, QueryResult, QueryStats, Value};
+use promql::engine::{Control, Engine, QueryError, QueryResult, QueryStats, StepSamples, Value};
 use promql::parser;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -91,6 +91,7 @@ fn control(form: &Form) -> Result<(Control, CancelOnDrop), ApiError> {
         cancel: waiting.0.clone(),
         text: Some(form.value("query").into()),
         explain: form.value("explain") == "true",
+        per_step_stats: form.value("stats") == "all",
         ..Control::default()
     };
     if !form.value("timeout").is_empty() {
@@ -129,7 +130,7 @@ async fn evaluate(
         let result = work(&app.engine(), app.options.queryable.as_ref(), &control);
         let timing = Timing { waited, took: begun.elapsed() };
         if let Some(log) = app.query_log() {
-            let stats = result.as_ref().map_or_else(|_| QueryStats::default(), |result| result.stats);
+            let stats = result.as_ref().map_or_else(|_| QueryStats::default(), |result| result.stats.clone());
             let error = result.as_ref().err().map(ToString::to_string);
             log.write(&Entry { query, range, error, stats, timing, origin: &origin }, app.options.clock.now_ms());
         }
@@ -158,17 +159,17 @@ fn answer(mut result: QueryResult, limit: usize, form: &Form, timing: Timing) ->
             r#"value {wanted} for parameter "stats" is deprecated and will be rejected in the next major release, use "true" or "all""#
         ));
     }
-    let stats = (!wanted.is_empty()).then_some((result.stats, timing));
+    let timing = (!wanted.is_empty()).then_some(timing);
     if points(&result.value) <= POINTS_AT_ONCE {
         let mut out = Out { buffer: Vec::with_capacity(4096), pieces: None };
         // Without a client on the other end nothing can break off.
-        let _ = write_answer(&mut out, &result, stats);
+        let _ = write_answer(&mut out, &result, timing);
         return respond::with_type(StatusCode::OK, out.buffer.into());
     }
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     let writer = tokio::task::spawn_blocking(move || {
         let mut out = Out { buffer: Vec::with_capacity(PIECE_BYTES + 4096), pieces: Some(sender) };
-        if write_answer(&mut out, &result, stats).is_ok() {
+        if write_answer(&mut out, &result, timing).is_ok() {
             let _ = out.send();
         }
     });
@@ -232,12 +233,13 @@ impl Out {
     }
 }
 
-fn write_answer(out: &mut Out, result: &QueryResult, stats: Option<(QueryStats, Timing)>) -> Result<(), BrokenOff> {
+/// With what the query cost, if its timing is given.
+fn write_answer(out: &mut Out, result: &QueryResult, timing: Option<Timing>) -> Result<(), BrokenOff> {
     respond::begin(&mut out.buffer);
     write_value(out, &result.value)?;
-    if let Some((stats, timing)) = stats {
+    if let Some(timing) = timing {
         out.buffer.extend_from_slice(br#","stats":"#);
-        write_stats_object(&mut out.buffer, stats, timing);
+        write_stats_object(&mut out.buffer, &result.stats, timing);
     }
     if let Some(explanation) = &result.explanation {
         out.buffer.extend_from_slice(br#","explain":"#);
@@ -315,14 +317,54 @@ fn write_value(out: &mut Out, value: &Value) -> Result<(), BrokenOff> {
     Ok(())
 }
 
-/// `{"timings":{…},"samples":{…}}`
-pub(crate) fn write_stats_object(out: &mut Vec<u8>, stats: QueryStats, timing: Timing) {
+/// `{"timings":{…},"samples":{…}}`; the samples of each step only if they were counted.
+pub(crate) fn write_stats_object(out: &mut Vec<u8>, stats: &QueryStats, timing: Timing) {
     let Timing { waited, took } = timing;
     let [waited, preparation, inner, sorting] = [waited, stats.preparation, stats.evaluation, stats.sorting].map(|t| t.as_secs_f64());
     let (evaluation, whole) = (preparation + inner + sorting, took.as_secs_f64());
-    let text = format!(
-        r#"{{"timings":{{"evalTotalTime":{evaluation},"resultSortTime":{sorting},"queryPreparationTime":{preparation},"innerEvalTime":{inner},"execQueueTime":{waited},"execTotalTime":{whole}}},"samples":{{"totalQueryableSamples":{},"samplesRead":{},"peakSamples":{}}}}}"#,
-        stats.total_queryable_samples, stats.samples_read, stats.peak_samples
+    let timings = format!(
+        r#"{{"timings":{{"evalTotalTime":{evaluation},"resultSortTime":{sorting},"queryPreparationTime":{preparation},"innerEvalTime":{inner},"execQueueTime":{waited},"execTotalTime":{whole}}},"samples":{{"#
     );
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(timings.as_bytes());
+    write_steps(out, "totalQueryableSamplesPerStep", &stats.steps, |step| step.queryable);
+    out.extend_from_slice(format!(r#""totalQueryableSamples":{},"#, stats.total_queryable_samples).as_bytes());
+    write_steps(out, "samplesReadPerStep", &stats.steps, |step| step.read);
+    out.extend_from_slice(format!(r#""samplesRead":{},"peakSamples":{}}}}}"#, stats.samples_read, stats.peak_samples).as_bytes());
+}
+
+/// `"name":[[time,samples],…],` or nothing if there are no steps.
+fn write_steps(out: &mut Vec<u8>, name: &str, steps: &[StepSamples], samples: impl Fn(&StepSamples) -> u64) {
+    for (i, step) in steps.iter().enumerate() {
+        if i == 0 {
+            out.extend_from_slice(format!(r#""{name}":[["#).as_bytes());
+        } else {
+            out.extend_from_slice(b",[");
+        }
+        // Unlike those of points, these times are written as numbers are.
+        out.extend_from_slice(format!("{},{}]", step.time.0 as f64 / 1000.0, samples(step)).as_bytes());
+    }
+    if !steps.is_empty() {
+        out.extend_from_slice(b"],");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_query_cost_as_json() {
+        let step = |time, queryable, read| StepSamples { time: Timestamp(time), queryable, read };
+        let mut stats = QueryStats { total_queryable_samples: 7, samples_read: 5, peak_samples: 3, ..QueryStats::default() };
+        let written = |stats: &QueryStats| {
+            let mut out = Vec::new();
+            write_stats_object(&mut out, stats, Timing::default());
+            String::from_utf8_lossy(&out).into_owned()
+        };
+        let timings = r#"{"timings":{"evalTotalTime":0,"resultSortTime":0,"queryPreparationTime":0,"innerEvalTime":0,"execQueueTime":0,"execTotalTime":0}"#;
+        assert_eq!(written(&stats), format!(r#"{timings},"samples":{{"totalQueryableSamples":7,"samplesRead":5,"peakSamples":3}}}}"#));
+        stats.steps = vec![step(-500, 3, 3), step(1_500, 4, 2), step(3_000, 0, 0)];
+        let steps = r#""totalQueryableSamplesPerStep":[[-0.5,3],[1.5,4],[3,0]],"totalQueryableSamples":7,"samplesReadPerStep":[[-0.5,3],[1.5,2],[3,0]],"samplesRead":5"#;
+        assert_eq!(written(&stats), format!(r#"{timings},"samples":{{{steps},"peakSamples":3}}}}"#));
+    }
 }

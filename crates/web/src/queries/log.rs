@@ -103,7 +103,7 @@ fn line(entry: &Entry<'_>, now_ms: i64) -> Vec<u8> {
         json::text(&mut out, error);
     }
     out.extend_from_slice(br#","stats":"#);
-    write_stats_object(&mut out, *stats, *timing);
+    write_stats_object(&mut out, stats, *timing);
     out.extend_from_slice(br#","httpRequest":{"clientIP":"#);
     json::text(&mut out, &origin.client.map(|client| client.to_string()).unwrap_or_default());
     for (name, value) in [("method", &origin.method), ("path", &origin.path)].into_iter().chain(origin.headers.iter().map(|(n, v)| (*n, v)))
