@@ -3,7 +3,10 @@
 //! A flag that does nothing yet says so when it is given: with a warning where ignoring it is harmless, with a
 //! refusal where it would mislead about data or security. Durations, sizes and numbers are checked when parsed.
 
+mod features;
+
 use clap::{Arg, ArgAction, ArgMatches, Command};
+pub use features::Notice;
 use std::collections::BTreeMap;
 
 /// What kind of value a flag takes.
@@ -220,38 +223,6 @@ const FLAGS: &[Flag] = &[
     flag("log.format", OneOf(&["logfmt", "json"]), "logfmt", Works, "Output format of log messages. One of: [logfmt, json]"),
 ];
 
-/// Feature names of Prometheus 3.14, and whether giving them changes anything here yet.
-const FEATURES: &[(&str, bool)] = &[
-    ("exemplar-storage", true),
-    ("memory-snapshot-on-shutdown", true),
-    ("extra-scrape-metrics", true),
-    ("metadata-wal-records", true),
-    ("promql-per-step-stats", true),
-    ("auto-reload-config", false),
-    ("concurrent-rule-eval", false),
-    ("promql-experimental-functions", true),
-    ("promql-duration-expr", false),
-    ("native-histograms", false),
-    ("ooo-native-histograms", false),
-    ("created-timestamp-zero-ingestion", false),
-    ("xor2-encoding", true),
-    ("histograms-st-encoding", true),
-    ("st-synthesis", false),
-    ("st-storage", true),
-    ("use-start-timestamps", true),
-    ("delayed-compaction", false),
-    ("promql-delayed-name-removal", true),
-    ("promql-extended-range-selectors", true),
-    ("promql-binop-fill-modifiers", true),
-    ("old-ui", false),
-    ("otlp-deltatocumulative", false),
-    ("otlp-native-delta-ingestion", false),
-    ("type-and-unit-labels", false),
-    ("use-uncached-io", false),
-    ("fast-startup", true),
-    ("search-api", false),
-];
-
 /// Why the command line cannot be used; the process ends with [`FlagError::exit_code`].
 #[derive(Debug)]
 pub struct FlagError {
@@ -374,25 +345,25 @@ impl Flags {
         Ok(flags)
     }
 
-    /// Warnings about flags and features that were given and do nothing yet.
+    /// Warnings about flags that were given and do nothing yet.
     pub fn warnings(&self) -> Vec<String> {
-        let of_flags = self.given.iter().filter_map(|name| {
+        let warning = |name: &&'static str| {
             let flag = FLAGS.iter().find(|f| f.name == *name)?;
             match flag.status {
                 Status::Warns(why) => Some(format!("--{name}: {why}")),
                 _ => None,
             }
-        });
-        let of_features = self.features().filter_map(|name| match FEATURES.iter().find(|(n, _)| *n == name) {
-            Some((_, true)) => None,
-            Some((_, false)) => Some(format!("--enable-feature={name}: has no effect yet")),
-            None => Some(format!("Unknown option for --enable-feature: {name}")),
-        });
-        of_flags.chain(of_features).collect()
+        };
+        self.given.iter().filter_map(warning).collect()
+    }
+
+    /// The features asked for, each with what there is to say of it.
+    pub fn feature_notices(&self) -> impl Iterator<Item = (&str, Notice)> {
+        self.features().map(|name| (name, features::notice(name)))
     }
 
     fn features(&self) -> impl Iterator<Item = &str> {
-        self.list("enable-feature").iter().flat_map(|list| list.split(',')).filter(|name| !name.is_empty())
+        self.list("enable-feature").iter().flat_map(|list| list.split(','))
     }
 
     /// Was this feature asked for?
@@ -517,13 +488,15 @@ mod tests {
         assert_eq!(flags.duration("query.lookback-delta"), model::Millis(300_000));
         assert_eq!(flags.share("query.max-memory", 1000), 250);
         assert_eq!(flags.size("storage.tsdb.wal-segment-size"), 128 << 20);
-        assert!(flags.warnings().is_empty());
+        assert!(flags.warnings().is_empty() && flags.feature_notices().next().is_none());
     }
 
     #[test]
     fn what_is_not_there_says_so() {
         let warned = run(&["--storage.remote.flush-deadline=2m", "--enable-feature=exemplar-storage,nonsense"]).unwrap();
-        assert_eq!(warned.warnings().len(), 2, "{:?}", warned.warnings());
+        assert_eq!(warned.warnings().len(), 1, "{:?}", warned.warnings());
+        let notices: Vec<(&str, bool)> = warned.feature_notices().map(|(name, notice)| (name, notice.is_warning)).collect();
+        assert_eq!(notices, [("exemplar-storage", false), ("nonsense", true)]);
         for bad in [
             vec!["--agent"],
             vec!["--web.config.file=x"],

@@ -36,5 +36,12 @@ fn main() -> ExitCode {
     for warning in flags.warnings() {
         tracing::warn!("{warning}");
     }
+    for (option, notice) in flags.feature_notices() {
+        if notice.is_warning {
+            tracing::warn!(option, "{}", notice.text);
+        } else {
+            tracing::info!(option, "{}", notice.text);
+        }
+    }
     server::run(&flags)
 }

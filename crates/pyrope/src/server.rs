@@ -287,6 +287,7 @@ fn engine(flags: &Flags, config: &Config, memory: Arc<MemoryPool>) -> Engine {
         delayed_name_removal: flags.feature("promql-delayed-name-removal"),
         experimental_functions: flags.feature("promql-experimental-functions"),
         per_step_stats: flags.feature("promql-per-step-stats"),
+        type_and_unit_labels: flags.feature("type-and-unit-labels"),
         use_start_timestamps: flags.feature("use-start-timestamps"),
     })
 }

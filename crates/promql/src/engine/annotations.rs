@@ -63,6 +63,11 @@ impl Annotations {
         self.info(format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {}", quote(metric)), span);
     }
 
+    pub fn no_counter_type(&mut self, metric: &str, kind: &str, span: Span) {
+        let text = r#"metric might not be a counter, __type__ label is not set to "counter" or "histogram", got"#;
+        self.info(format!("{text} {}: {}", quote(kind), quote(metric)), span);
+    }
+
     pub fn mixed_floats_histograms(&mut self, metric: &str, span: Span) {
         self.warn(format!("encountered a mix of histograms and floats for metric name {}", quote(metric)), span);
     }

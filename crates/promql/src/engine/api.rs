@@ -31,6 +31,8 @@ pub struct EngineOptions {
     pub experimental_functions: bool,
     /// `promql-per-step-stats`: queries may ask for the samples of each step.
     pub per_step_stats: bool,
+    /// `type-and-unit-labels`: what is a counter tells the label `__type__` and not the name.
+    pub type_and_unit_labels: bool,
     /// `use-start-timestamps`: they tell resets and where counters began.
     pub use_start_timestamps: bool,
 }
@@ -48,6 +50,7 @@ impl Default for EngineOptions {
             delayed_name_removal: false,
             experimental_functions: false,
             per_step_stats: false,
+            type_and_unit_labels: false,
             use_start_timestamps: false,
         }
     }

@@ -242,7 +242,8 @@ impl<'c> Evaluator<'c> {
             WindowSource::Selector(_) => windows.span,
             WindowSource::Subquery(..) => Span { start: 0, ..windows.span },
         };
-        let suspects: Vec<Option<String>> = heads.iter().map(|h| suspect_counter(h.labels.metric_name()).filter(|_| counter)).collect();
+        let by_type = ctx.options.type_and_unit_labels;
+        let suspects: Vec<Option<Suspect>> = heads.iter().map(|h| suspect_counter(&h.labels, by_type).filter(|_| counter)).collect();
         let quantile_span = parameters.first().filter(|_| function == WindowFunction::Quantile);
         let quantile_span = quantile_span.map(|quantile| Span { start: quantile.span.start, ..windows.span });
         // Prometheus points at the first argument, whatever it is.
@@ -281,8 +282,11 @@ impl<'c> Evaluator<'c> {
             for _ in 0..overlaps {
                 ctx.annotate(|a| a.start_time_overlap(&names[i], span));
             }
-            if let (Some(name), false) = (&suspects[i], out.present.is_none()) {
-                ctx.annotate(|a| a.possible_non_counter(name, span));
+            if let (Some(Suspect { name, kind }), false) = (&suspects[i], out.present.is_none()) {
+                ctx.annotate(|a| match kind {
+                    Some(kind) => a.no_counter_type(name, kind, span),
+                    None => a.possible_non_counter(name, span),
+                });
             }
             if let (Some(span), Some(numbers)) = (quantile_span, numbers.first()) {
                 for step in out.present.iter().filter(|s| !(0.0..=1.0).contains(&numbers[*s])) {
@@ -552,10 +556,22 @@ pub(crate) fn nameless(labels: &Labels) -> Labels {
     Labels::from_sorted(labels.iter().filter(|(name, _)| !RESERVED.contains(name)))
 }
 
-/// The name, if it does not look like a counter's.
-fn suspect_counter(name: &str) -> Option<String> {
-    let counts = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix));
-    (!counts && !name.is_empty()).then(|| name.to_owned())
+/// A metric that does not look like a counter.
+struct Suspect {
+    name: String,
+    /// Its type, where that is looked at instead of the name.
+    kind: Option<String>,
+}
+
+/// The metric of a series, if it does not look like a counter. It does by its type or else by its name.
+fn suspect_counter(labels: &Labels, by_type: bool) -> Option<Suspect> {
+    let name = labels.metric_name();
+    let kind = by_type.then(|| labels.get("__type__").unwrap_or_default());
+    let counts = match kind {
+        Some(kind) => ["counter", "histogram"].contains(&kind),
+        None => ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix)),
+    };
+    (!counts && !name.is_empty()).then(|| Suspect { name: name.to_owned(), kind: kind.map(str::to_owned) })
 }
 
 /// The labels that an absent series surely would have: those with one `=` and nothing else.

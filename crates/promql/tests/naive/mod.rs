@@ -99,6 +99,7 @@ pub struct Options {
     pub default_step: i64,
     pub delayed_name_removal: bool,
     pub use_start_timestamps: bool,
+    pub type_and_unit_labels: bool,
 }
 
 /// A query's value.

@@ -58,9 +58,15 @@ impl Naive<'_> {
                     steps[i].push(Sample { labels: labels.clone(), t: *t, value, drop_name });
                 }
             }
-            let told = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| metric.ends_with(suffix));
+            let kind = series.labels.get("__type__").unwrap_or_default();
+            let (told, text) = if self.options.type_and_unit_labels {
+                let text = "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got";
+                (kind == "counter" || kind == "histogram", format!("{text} {kind:?}"))
+            } else {
+                let told = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| metric.ends_with(suffix));
+                (told, "metric might not be a counter, name does not end in _total/_sum/_count/_bucket".to_owned())
+            };
             if ["rate", "increase"].contains(&name) && any_float && !metric.is_empty() && !told {
-                let text = "metric might not be a counter, name does not end in _total/_sum/_count/_bucket";
                 self.info(format!("{text}: {}", model::name::quote(metric)), position);
             }
             let again = any && !seen.insert(labels);

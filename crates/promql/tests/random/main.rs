@@ -48,6 +48,7 @@ impl Case {
             default_step: 60_000,
             delayed_name_removal: rng.chance(0.2),
             use_start_timestamps: rng.chance(0.3),
+            type_and_unit_labels: rng.chance(0.2),
         };
         Self { store, query: query::query(&mut rng), options }
     }
@@ -59,28 +60,29 @@ impl Case {
 }
 
 /// The engines: with 1, 2 and 8 threads, for each way to set their options.
-struct Engines(Vec<(bool, bool, Vec<Engine>)>);
+struct Engines(Vec<([bool; 3], Vec<Engine>)>);
 
 impl Engines {
     fn new() -> Self {
-        let engine = |delayed_name_removal, use_start_timestamps, threads| {
+        let engine = |[delayed_name_removal, use_start_timestamps, type_and_unit_labels]: [bool; 3], threads| {
             Engine::new(EngineOptions {
                 threads,
                 per_step_stats: true,
                 delayed_name_removal,
                 use_start_timestamps,
+                type_and_unit_labels,
                 experimental_functions: true,
                 timeout: Duration::from_secs(600),
                 ..EngineOptions::default()
             })
         };
-        let all = |delayed, starts| (delayed, starts, [1, 2, 8].map(|threads| engine(delayed, starts, threads)).into());
-        Self(vec![all(false, false), all(false, true), all(true, false), all(true, true)])
+        let options = (0..8).map(|bits| [1, 2, 4].map(|bit| bits & bit != 0));
+        Self(options.map(|options| (options, [1, 2, 8].map(|threads| engine(options, threads)).into())).collect())
     }
 
     fn of(&self, options: &Options) -> &[Engine] {
-        let wanted = (options.delayed_name_removal, options.use_start_timestamps);
-        &self.0.iter().find(|(delayed, starts, _)| (*delayed, *starts) == wanted).unwrap().2
+        let wanted = [options.delayed_name_removal, options.use_start_timestamps, options.type_and_unit_labels];
+        &self.0.iter().find(|(options, _)| *options == wanted).unwrap().1
     }
 }
 

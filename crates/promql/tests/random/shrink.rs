@@ -69,9 +69,11 @@ impl<F: Fn(&Case) -> bool> Shrinking<F> {
             }
             any = true;
         }
-        for change in
-            [|case: &mut Case| case.options.delayed_name_removal = false, |case: &mut Case| case.options.use_start_timestamps = false]
-        {
+        for change in [
+            |case: &mut Case| case.options.delayed_name_removal = false,
+            |case: &mut Case| case.options.use_start_timestamps = false,
+            |case: &mut Case| case.options.type_and_unit_labels = false,
+        ] {
             let mut case = self.case.clone();
             change(&mut case);
             self.take(case);
