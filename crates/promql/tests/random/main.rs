@@ -148,8 +148,8 @@ fn miscounted(case: &Case, expr: &Expr, engine: &Engine, control: &Control, (ins
     }
     let (last, instant) = (each.steps.last()?, &instant.as_ref().ok()?.stats);
     let same = last.time.0 != *end || last.queryable == instant.total_queryable_samples;
-    // Info metrics are selected for the series of all steps.
-    let depends_on_range = ["start()", "range()", "step()", "info("].iter().any(|part| text.contains(part));
+    // Info metrics are selected for the series of all steps; a parameter of something with a fixed time is that of the first one.
+    let depends_on_range = ["@", "range()", "step()", "info("].iter().any(|part| text.contains(part));
     (!same && !depends_on_range).then(|| format!("the last of {:?} should have {} samples", each.steps, instant.total_queryable_samples))
 }
 

@@ -1,6 +1,6 @@
 //! Features: what `--enable-feature` may name, and what the log says of each.
 
-use Effect::{Fades, NoEffect, NotYet, Partly, Works};
+use Effect::{Fades, Idle, NotYet, Partly, Works};
 
 /// What giving a feature's name does, with what Prometheus says of it.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +12,7 @@ enum Effect {
     /// Turns on less than it does in Prometheus.
     Partly(&'static str),
     /// What it was for is always on by now, or asked for elsewhere.
-    NoEffect(&'static str),
+    Idle(&'static str),
     /// What it is for does not exist here.
     NotYet,
 }
@@ -29,14 +29,14 @@ const FEATURES: &[(&str, Effect)] = &[
     ("auto-reload-config", NotYet),
     ("concurrent-rule-eval", NotYet),
     ("promql-experimental-functions", Works("Experimental PromQL functions enabled.")),
-    ("promql-duration-expr", NoEffect(ALWAYS_ON)),
+    ("promql-duration-expr", Idle(ALWAYS_ON)),
     (
         "native-histograms",
-        NoEffect(
+        Idle(
             "This option for --enable-feature is a no-op. To scrape native histograms, set the scrape_native_histograms scrape config setting to true.",
         ),
     ),
-    ("ooo-native-histograms", NoEffect(ALWAYS_ON)),
+    ("ooo-native-histograms", Idle(ALWAYS_ON)),
     ("created-timestamp-zero-ingestion", NotYet),
     (
         "xor2-encoding",
@@ -75,7 +75,7 @@ pub(super) fn notice(name: &str) -> Notice {
     let warning = |text: String| Notice { is_warning: true, text };
     match FEATURES.iter().find(|(known, _)| *known == name).map(|(_, effect)| *effect) {
         Some(Works(text)) => Notice { is_warning: false, text: text.to_owned() },
-        Some(Fades(text) | NoEffect(text)) => warning(text.to_owned()),
+        Some(Fades(text) | Idle(text)) => warning(text.to_owned()),
         Some(Partly(text)) => warning(format!("--enable-feature={name}: {text}")),
         Some(NotYet) => warning(format!("--enable-feature={name}: has no effect yet")),
         None => warning("Unknown option for --enable-feature".to_owned()),
