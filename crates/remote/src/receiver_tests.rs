@@ -256,6 +256,33 @@ fn histograms_of_version_1_are_all_or_nothing() {
     assert_eq!(case.store.samples().into_iter().collect::<Vec<_>>(), [(r#"{__name__="a"}"#.to_owned(), vec![(1, 1.0), (2, -3.0)])]);
 }
 
+/// The marker's time is what counts, not that messages list floats first; ordinary floats stay where they are.
+#[test]
+fn a_marker_comes_behind_the_histograms_that_it_ends() {
+    let stale = model::value::STALE_NAN;
+    let times =
+        |case: &Case| case.store.samples()[r#"{__name__="a"}"#].iter().map(|(time, value)| (*time, *value < 0.0)).collect::<Vec<_>>();
+    for (floats, want) in [
+        (vec![(3, stale)], vec![(1, true), (2, true), (3, false)]),
+        (vec![(2, stale), (4, stale)], vec![(1, true), (2, true), (2, false), (4, false)]),
+    ] {
+        let with = |labels: &[(&[u8], &[u8])]| {
+            let mut out = series(labels, &floats);
+            [1, 2].iter().for_each(|time| field(4, &histogram(*time, &[6]), &mut out));
+            out
+        };
+        let case = Case::new();
+        let _ = case.receiver.write(None, Some("snappy"), &body(&[with(&[(b"__name__", b"a")])]), NOW);
+        assert_eq!(times(&case), want);
+        let case = Case::new();
+        case.send2(&[series2(&[1, 2], &floats, &[(3, histogram(1, &[6])), (3, histogram(2, &[6]))])]);
+        assert_eq!(times(&case), want);
+    }
+    let case = Case::new();
+    let sent = case.send2(&[series2(&[1, 2], &[(0, 1.0), (3, stale)], &[(3, histogram(4, &[6]))])]);
+    assert_eq!((sent.0, times(&case)), (204, vec![(0, false), (3, false), (4, true)]));
+}
+
 #[test]
 fn exemplars_of_version_1_make_no_series() {
     let case = Case::new();

@@ -80,6 +80,7 @@ impl Space {
                     Rare::Exemplar(bytes) => batch.exemplars.extend(message::exemplar(bytes)?.map(|exemplar| (UNNAMED, exemplar))),
                 }
             }
+            order_markers(&mut batch.rows[first_row..]);
             let rows_end = batch.rows.len();
             if rows_end > first_row || batch.exemplars.len() > exemplars_before {
                 let key = (!scattered).then(|| key_of(label_bytes));
@@ -272,6 +273,19 @@ pub(crate) fn push_histogram(batch: &mut Batch, time: Timestamp, sent: Sent) {
         }
     };
     batch.rows.push(row(time, value));
+}
+
+/// A message lists a series' floats before its histograms, and a marker that ends a series of histograms is a float:
+/// read in the message's order it would make histograms of before its time too late.
+pub(crate) fn order_markers(rows: &mut [Row]) {
+    let is_marker = |row: &Row| matches!(row.value, RowValue::Float(value) if model::value::is_stale(value));
+    let is_float = |row: &Row| matches!(row.value, RowValue::Float(_));
+    if !rows.first().is_some_and(is_marker) || rows.last().is_none_or(is_float) {
+        return;
+    }
+    if rows.iter().all(|row| is_marker(row) || !is_float(row)) {
+        rows.sort_by_key(|row| (row.timestamp, is_marker(row)));
+    }
 }
 
 /// Resolutions that are reserved but not in use are reduced to the finest one in use.

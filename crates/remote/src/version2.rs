@@ -4,7 +4,7 @@ use crate::cache::{Cache, Key, Lookups};
 use crate::histogram::Sent;
 use crate::message2::{self, Request, Series, Symbols, display, display_refs};
 use crate::receiver::{Receiver, WriteError};
-use crate::space::{Entry, Space, fit, fit_float, push_histogram, row};
+use crate::space::{Entry, Space, fit, fit_float, order_markers, push_histogram, row};
 use storage::{OnRefused, RowOutcome, RowSeries, RowValue};
 
 /// How often what is left of a batch is tried again when handles turn out to be out of date.
@@ -153,6 +153,7 @@ fn read_series(
             _ => push_histogram(&mut space.batch, time, histogram),
         }
     }
+    order_markers(&mut space.batch.rows[entry.first_row..]);
     entry.rows_end = space.batch.rows.len();
     entry.key = Some(key);
     entry.series = match (known, labels) {
