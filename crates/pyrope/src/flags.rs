@@ -274,7 +274,9 @@ fn command(version: &str) -> Command {
         .disable_version_flag(true)
         .arg(Arg::new("version").long("version").action(ArgAction::Version).help("Show application version."));
     for flag in FLAGS {
-        let mut arg = Arg::new(flag.name).long(flag.name).help(help_of(flag)).hide(flag.hidden);
+        // Programs that start servers look into the help for what they may use.
+        let hide = flag.hidden || flag.status == Status::Refused;
+        let mut arg = Arg::new(flag.name).long(flag.name).help(help_of(flag)).hide(hide);
         arg = match flag.kind {
             Kind::Bool => arg.action(ArgAction::SetTrue).overrides_with(no_name(flag.name)),
             Kind::List => arg.action(ArgAction::Append).value_name(value_name(flag)),
@@ -295,9 +297,8 @@ fn no_name(name: &'static str) -> String {
 
 fn help_of(flag: &Flag) -> String {
     let note = match flag.status {
-        Status::Refused => " (not supported yet)",
         Status::Warns(_) => " (accepted, no effect yet)",
-        Status::Works | Status::Idle => "",
+        Status::Works | Status::Idle | Status::Refused => "",
     };
     let default = if flag.default.is_empty() || flag.kind == Kind::Bool { String::new() } else { format!(" Default: {}", flag.default) };
     format!("{}{note}{default}", flag.help)
@@ -512,5 +513,14 @@ mod tests {
             assert!(run(&bad).unwrap_err().starts_with("Error parsing command line arguments: "), "{bad:?}");
         }
         assert!(run(&["--no-agent"]).is_ok());
+    }
+
+    #[test]
+    fn the_help_names_no_flag_that_would_be_refused() {
+        let help = run(&["--help"]).unwrap_err();
+        assert!(help.contains("--web.enable-remote-write-receiver"));
+        for flag in FLAGS.iter().filter(|flag| flag.status == Status::Refused) {
+            assert!(!help.lines().any(|line| line.split_whitespace().next() == Some(&format!("--{}", flag.name))), "{}", flag.name);
+        }
     }
 }
