@@ -182,6 +182,16 @@ fn experimental_aggregations_need_the_option() {
     assert_eq!(parse("limit_ratio(0.5, a)", &options).unwrap().to_string(), "limit_ratio(0.5, a)");
 }
 
+/// Words of the language are read in any case, names of functions are not.
+#[test]
+fn functions_are_written_in_lower_case() {
+    let read = |text: &str| parse(text, &ParserOptions::all()).map(|expr| expr.to_string()).map_err(|error| error.to_string());
+    for name in ["START", "End", "STEP", "Range", "MAX_OF", "Time"] {
+        assert_eq!(read(&format!("{name}()")), Err(format!("1:1: parse error: unknown function with name \"{name}\"")));
+    }
+    assert_eq!(read("SUM(rate(a[STEP() * 2] @ START()))"), Ok("sum(rate(a[step() * 2] @ start()))".into()));
+}
+
 #[test]
 fn a_time_is_rounded_to_milliseconds() {
     let Expr::Vector(vector) = read("a @ -1.0006") else { panic!("no selector") };

@@ -214,9 +214,7 @@ impl<'a> Parser<'a> {
 
     fn call(&mut self, name: Token<'a>) -> Parsed<Node> {
         let arguments = self.arguments()?;
-        let Some(function) =
-            functions::find(&name.text.to_ascii_lowercase()).filter(|f| f.name == name.text || name.kind != Kind::Identifier)
-        else {
+        let Some(function) = functions::find(name.text) else {
             return Err(self.fail(name.span(), format!("unknown function with name {}", model::name::quote(name.text))));
         };
         if function.experimental && !self.options.experimental_functions {
