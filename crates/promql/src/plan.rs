@@ -4,12 +4,12 @@
 //! become operators, constants are folded, and parts that do not depend on the step are marked,
 //! so that the engine evaluates them once.
 
+mod duration;
 pub(crate) mod operator;
 mod tree;
 
 use crate::ast::{
-    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Duration, Expr, Extended, MatrixSelector, Span, StringLiteral, Subquery, ValueType,
-    VectorSelector,
+    Aggregate, AggregateOp, At, Binary, Call, Expr, Extended, MatrixSelector, Span, StringLiteral, Subquery, ValueType, VectorSelector,
 };
 use model::{Matcher, Timestamp};
 use operator::{Calendar, Elementwise, WindowFunction};
@@ -228,7 +228,19 @@ pub(crate) enum Reading {
 }
 
 /// Why an expression cannot be planned: the text is the query's error.
-pub(crate) type PlanError = String;
+#[derive(Debug)]
+pub(crate) enum PlanError {
+    /// One of its durations is none with the query's times.
+    Duration(String),
+    /// All else, which Prometheus finds when it evaluates.
+    Execution(String),
+}
+
+impl From<String> for PlanError {
+    fn from(text: String) -> Self {
+        Self::Execution(text)
+    }
+}
 
 impl Planner {
     pub fn plan(&self, expr: &Expr) -> Result<Plan, PlanError> {
@@ -309,48 +321,6 @@ impl Planner {
         }
     }
 
-    /// A duration as it stands there, or computed.
-    fn computed(&self, plain: model::Millis, computed: Option<&Duration>, may_be_negative: bool) -> Result<model::Millis, PlanError> {
-        let Some(computed) = computed else { return Ok(plain) };
-        let at = |what: &str| {
-            let span = computed.span();
-            format!("{}:{}: {what}", span.start, span.end)
-        };
-        let seconds = self.seconds(computed)?;
-        if !seconds.is_finite() {
-            return Err(at("duration is NaN or infinite"));
-        }
-        if seconds <= 0.0 && !may_be_negative {
-            return Err(at("duration must be greater than 0"));
-        }
-        if seconds.abs() > crate::parser::SECONDS_MAX {
-            return Err(at("duration is out of range"));
-        }
-        Ok(model::Millis((seconds * 1000.0) as i64))
-    }
-
-    fn seconds(&self, duration: &Duration) -> Result<f64, PlanError> {
-        Ok(match duration {
-            Duration::Number(number) => number.value,
-            Duration::Step(_) => self.step as f64 / 1000.0,
-            Duration::Range(_) => self.end.0.saturating_sub(self.start.0) as f64 / 1000.0,
-            Duration::Extreme { max, left, right, .. } => {
-                let (left, right) = (self.seconds(left)?, self.seconds(right)?);
-                if *max { operator::go_max(left, right) } else { operator::go_min(left, right) }
-            }
-            Duration::Negated(inner, _) => -self.seconds(inner)?,
-            Duration::Paren(inner) => self.seconds(inner)?,
-            Duration::Binary { op, left, right } => {
-                let (left, right) = (self.seconds(left)?, self.seconds(right)?);
-                if right == 0.0 && matches!(op, BinaryOp::Div | BinaryOp::Mod) {
-                    let (span, what) = (duration.span(), if *op == BinaryOp::Div { "division" } else { "modulo" });
-                    return Err(format!("{}:{}: {what} by zero", span.start, span.end));
-                }
-                operator::arithmetic(*op, left, right)
-            }
-        })
-    }
-
     fn when(&self, at: Option<At>, offset: model::Millis) -> When {
         let at = at.map(|at| match at {
             At::Time(time) => time.0,
@@ -396,7 +366,7 @@ impl Planner {
                     refusal: None,
                 })
             }
-            other => Err(format!("expected a range vector, got {}", other.value_type().documented())),
+            other => Err(format!("expected a range vector, got {}", other.value_type().documented()).into()),
         }
     }
 
@@ -407,7 +377,7 @@ impl Planner {
         let op = binary.op;
         let kind = match (left.value_type, right.value_type) {
             (ValueType::Scalar, ValueType::Scalar) => match (&left.kind, &right.kind) {
-                (Kind::Number(a), Kind::Number(b)) => Kind::Number(operator::scalar_binary(op, *a, *b)),
+                (Kind::Number(a), Kind::Number(b)) if !op.is_trim() => Kind::Number(operator::scalar_binary(op, *a, *b)),
                 _ => Kind::ScalarBinary { op, left, right },
             },
             (ValueType::Vector, ValueType::Scalar) => {
@@ -431,7 +401,7 @@ impl Planner {
         if let (AggregateOp::CountValues, Some(Expr::String(StringLiteral { no_utf8: Some(name), .. }))) =
             (aggregate.op, &aggregate.parameter)
         {
-            return Err(format!("invalid label name {}", model::name::quote_bytes(name)));
+            return Err(format!("invalid label name {}", model::name::quote_bytes(name)).into());
         }
         let input = self.boxed(&aggregate.expr)?;
         let parameter = aggregate.parameter.as_ref().map(|p| self.boxed(p)).transpose()?;
@@ -558,7 +528,7 @@ impl Planner {
             },
             "histogram_sum" => Kind::HistogramNumber { number: HistogramNumber::Sum, input: first(self)? },
             "histogram_quantile" => Kind::HistogramQuantile { quantile: first(self)?, input: reading.boxed(argument(args, 1)?)? },
-            _ => return Err(format!("unknown function with name {}", model::name::quote(name))),
+            _ => return Err(format!("unknown function with name {}", model::name::quote(name)).into()),
         };
         let invariant = match &kind {
             Kind::Absent { input, .. }
@@ -621,12 +591,12 @@ fn unwrap(expr: &Expr) -> &Expr {
 }
 
 fn argument(args: &[Expr], at: usize) -> Result<&Expr, PlanError> {
-    args.get(at).ok_or_else(|| format!("argument {} is missing", at + 1))
+    args.get(at).ok_or_else(|| format!("argument {} is missing", at + 1).into())
 }
 
 fn text(args: &[Expr], at: usize) -> Result<String, PlanError> {
     match unwrap(argument(args, at)?) {
         Expr::String(literal) => Ok(literal.value.clone()),
-        other => Err(format!("expected a string, got {}", other.value_type().documented())),
+        other => Err(format!("expected a string, got {}", other.value_type().documented()).into()),
     }
 }

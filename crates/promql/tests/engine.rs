@@ -431,3 +431,25 @@ fn a_text_stands_where_prometheus_says_it_last() {
         ",
     );
 }
+
+/// They cut histograms. Whether scalars are cut is found where they are evaluated: a subquery without steps does not.
+#[test]
+fn scalars_cannot_be_cut() {
+    check(
+        "eval instant at 1m 1 </ 2
+           expect fail msg: operator \"</\" not allowed for Scalar operations
+
+         eval range from 0 to 1m step 1m vector(1) and vector(time() >/ 2)
+           expect fail msg: operator \">/\" not allowed for Scalar operations
+
+         eval instant at 30m sum_over_time(vector(1 </ 2)[1s:1h])
+        ",
+    );
+}
+
+#[test]
+fn a_computed_duration_may_be_none_with_the_times_of_the_query() {
+    let expr = promql::parse("a[step() * 3]", &ParserOptions::all()).unwrap();
+    let error = engine(1).instant(&MemoryStore::default(), &expr, Timestamp(0), &Control::default()).unwrap_err();
+    assert_eq!(error, QueryError::Duration("2:12: duration must be greater than 0".into()));
+}

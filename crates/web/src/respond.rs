@@ -60,6 +60,7 @@ impl From<QueryError> for ApiError {
             QueryError::Timeout(_) => Self::Timeout(text),
             QueryError::Cancelled(_) => Self::Canceled(text),
             QueryError::Storage(_) => Self::Internal(text),
+            QueryError::Duration(_) => ParamError { name: "query", message: text }.into(),
             QueryError::Execution(_) | QueryError::TooManySamples(_) | QueryError::TooMuchMemory { .. } => Self::Execution(text),
         }
     }
@@ -128,4 +129,18 @@ fn annotations(out: &mut Vec<u8>, field: &str, word: &str, list: &[String]) {
     json::text(out, field);
     out.push(b':');
     json::texts(out, shown.into_iter().chain((rest > 0).then_some(more.as_str())));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The times of a query are no data: what is wrong with it because of them is the sender's fault.
+    #[test]
+    fn a_duration_that_is_none_is_a_bad_parameter() {
+        let error = ApiError::from(QueryError::Duration("2:8: duration must be greater than 0".into()));
+        assert_eq!(error.kind(), ("bad_data", 400));
+        assert_eq!(error.to_string(), r#"invalid parameter "query": 2:8: duration must be greater than 0"#);
+        assert_eq!(ApiError::from(QueryError::Execution("x".into())).kind(), ("execution", 422));
+    }
 }

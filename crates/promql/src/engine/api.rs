@@ -205,6 +205,9 @@ pub enum QueryError {
     /// The expression cannot be evaluated on this data.
     #[error("{0}")]
     Execution(String),
+    /// A computed duration is none with the query's times: the query was wrong before it was evaluated.
+    #[error("{0}")]
+    Duration(String),
     /// Out of time; says where it was.
     #[error("query timed out in {0}")]
     Timeout(String),

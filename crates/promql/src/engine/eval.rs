@@ -53,6 +53,10 @@ impl<'c> Evaluator<'c> {
             Kind::Negate(inner) => Ok(self.scalar(inner, grid)?.into_iter().map(|v| -v).collect()),
             Kind::ScalarBinary { op, left, right } => {
                 let (left, right) = (self.scalar(left, grid)?, self.scalar(right, grid)?);
+                if op.is_trim() && grid.count > 0 {
+                    let op = model::name::quote(op.as_str());
+                    return Err(QueryError::Execution(format!("operator {op} not allowed for Scalar operations")));
+                }
                 Ok(left.into_iter().zip(right).map(|(a, b)| scalar_binary(*op, a, b)).collect())
             }
             Kind::ScalarExtreme { max, left, right } => {

@@ -34,7 +34,7 @@ mod window;
 pub use api::{Control, EngineOptions, MatrixSeries, QueryError, QueryResult, QueryStats, StepSamples, Value, VectorSample};
 
 use crate::ast::{Expr, ValueType};
-use crate::plan::{Kind, Plan, Planner, Reading};
+use crate::plan::{Kind, Plan, PlanError, Planner, Reading};
 pub(crate) use annotations::format_g;
 use context::Context;
 use eval::{Evaluator, nameless};
@@ -104,7 +104,10 @@ impl Engine {
 
     fn plan(&self, expr: &Expr, start: Timestamp, end: Timestamp, step: i64) -> Result<Plan, QueryError> {
         let planner = Planner { start, end, step, reading: Reading::default() };
-        planner.plan(expr).map_err(QueryError::Execution)
+        planner.plan(expr).map_err(|error| match error {
+            PlanError::Duration(text) => QueryError::Duration(text),
+            PlanError::Execution(text) => QueryError::Execution(text),
+        })
     }
 
     fn run(
