@@ -192,6 +192,31 @@ fn functions_are_written_in_lower_case() {
     assert_eq!(read("SUM(rate(a[STEP() * 2] @ START()))"), Ok("sum(rate(a[step() * 2] @ start()))".into()));
 }
 
+/// An offset that begins with a number ends there, one that begins with two signs does not.
+#[test]
+fn signs_of_an_offset() {
+    let computed = |text: &str| match parse(text, &ParserOptions::all()).unwrap() {
+        Expr::Vector(selector) => selector.offset_expr.is_some(),
+        Expr::Binary(_) => false,
+        other => panic!("{other}"),
+    };
+    for (text, want) in [
+        ("a offset 1m + 3m", false),
+        ("a offset -1m + 3m", false),
+        ("a offset --1m + 3m", true),
+        ("a offset --1m * 3m + 1m", true),
+        ("a offset +-1m", false),
+        ("a offset --step() - 1m", true),
+    ] {
+        assert_eq!(computed(text), want, "{text}");
+    }
+    let Expr::Vector(selector) = read("a offset --5m") else { panic!("a selector") };
+    assert_eq!(selector.offset, model::Millis(300_000));
+    // 2^63 nanoseconds.
+    let Expr::Vector(selector) = read("a offset NaN") else { panic!("a selector") };
+    assert_eq!(selector.offset, model::Millis(-9_223_372_036_854));
+}
+
 #[test]
 fn a_time_is_rounded_to_milliseconds() {
     let Expr::Vector(vector) = read("a @ -1.0006") else { panic!("no selector") };

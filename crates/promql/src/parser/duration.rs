@@ -53,7 +53,13 @@ impl Parser<'_> {
                     inner => Duration::Paren(Box::new(inner)),
                 }
             }
-            _ => self.duration(if sign.is_some() { POWERS } else { OPERATORS })?,
+            // A second sign makes a calculation of it: `a offset --5m + 1m` is one offset.
+            Kind::Binary(_) if let Some((negative, start)) = sign => {
+                let operand = self.duration(POWERS)?;
+                let calculated = self.duration_operators_behind(signed(operand, negative, start), OPERATORS)?;
+                return Ok(read(calculated));
+            }
+            _ => self.duration(OPERATORS)?,
         };
         Ok(read(match sign {
             Some((true, start)) => negated(duration, start),
@@ -63,44 +69,45 @@ impl Parser<'_> {
 
     fn duration(&mut self, precedence_min: u8) -> Parsed<Duration> {
         self.nested(|parser| {
-            let mut left = parser.duration_operand()?;
-            loop {
-                let token = parser.peek()?;
-                let Kind::Binary(op) = token.kind else { return Ok(left) };
-                let precedence = match op {
-                    BinaryOp::Add | BinaryOp::Sub => OPERATORS,
-                    BinaryOp::Mul | BinaryOp::Div | BinaryOp::Mod => FACTORS,
-                    BinaryOp::Pow => POWERS,
-                    _ => return Ok(left),
-                };
-                if precedence < precedence_min {
-                    return Ok(left);
-                }
-                parser.next()?;
-                parser.duration_operators += 1;
-                if parser.duration_operators > DEPTH_MAX {
-                    return Err(parser.too_deep(token.span(), DEPTH_MAX));
-                }
-                let right = parser.duration(if precedence == POWERS { POWERS } else { precedence + 1 })?;
-                parser.check_enabled(left.span())?;
-                if let (Duration::Number(number), BinaryOp::Div | BinaryOp::Mod) = (&right, op)
-                    && number.value == 0.0
-                {
-                    let what = if op == BinaryOp::Div { "division" } else { "modulo" };
-                    return Err(parser.fail(token.span(), format!("{what} by zero")));
-                }
-                left = Duration::Binary { op, left: Box::new(left), right: Box::new(right) };
-            }
+            let operand = parser.duration_operand()?;
+            parser.duration_operators_behind(operand, precedence_min)
         })
+    }
+
+    /// What is calculated with `left` by the operators that follow.
+    fn duration_operators_behind(&mut self, mut left: Duration, precedence_min: u8) -> Parsed<Duration> {
+        loop {
+            let token = self.peek()?;
+            let Kind::Binary(op) = token.kind else { return Ok(left) };
+            let precedence = match op {
+                BinaryOp::Add | BinaryOp::Sub => OPERATORS,
+                BinaryOp::Mul | BinaryOp::Div | BinaryOp::Mod => FACTORS,
+                BinaryOp::Pow => POWERS,
+                _ => return Ok(left),
+            };
+            if precedence < precedence_min {
+                return Ok(left);
+            }
+            self.next()?;
+            self.duration_operators += 1;
+            if self.duration_operators > DEPTH_MAX {
+                return Err(self.too_deep(token.span(), DEPTH_MAX));
+            }
+            let right = self.duration(if precedence == POWERS { POWERS } else { precedence + 1 })?;
+            self.check_enabled(left.span())?;
+            if let (Duration::Number(number), BinaryOp::Div | BinaryOp::Mod) = (&right, op)
+                && number.value == 0.0
+            {
+                let what = if op == BinaryOp::Div { "division" } else { "modulo" };
+                return Err(self.fail(token.span(), format!("{what} by zero")));
+            }
+            left = Duration::Binary { op, left: Box::new(left), right: Box::new(right) };
+        }
     }
 
     fn duration_operand(&mut self) -> Parsed<Duration> {
         if let Some((negative, start)) = self.accept_sign()? {
-            return Ok(match self.duration(POWERS)? {
-                inner if negative => negated(inner, start),
-                Duration::Number(number) => Duration::Number(NumberLiteral { span: Span { start, ..number.span }, ..number }),
-                inner => inner,
-            });
+            return Ok(signed(self.duration(POWERS)?, negative, start));
         }
         match self.peek()?.kind {
             Kind::Number | Kind::Duration => {
@@ -156,6 +163,14 @@ impl Parser<'_> {
     }
 }
 
+fn signed(duration: Duration, negative: bool, start: usize) -> Duration {
+    match duration {
+        inner if negative => negated(inner, start),
+        Duration::Number(number) => Duration::Number(NumberLiteral { span: Span { start, ..number.span }, ..number }),
+        inner => inner,
+    }
+}
+
 fn negated(duration: Duration, start: usize) -> Duration {
     match duration {
         Duration::Number(number) => Duration::Number(NumberLiteral { value: -number.value, span: Span { start, ..number.span }, ..number }),
@@ -173,7 +188,10 @@ fn read(duration: Duration) -> Read {
     }
 }
 
-/// Prometheus rounds to nanoseconds and evaluates whole milliseconds.
+/// Prometheus rounds to nanoseconds and evaluates whole milliseconds; of NaN its amd64 build makes the least duration there is.
 fn millis(seconds: f64) -> Millis {
+    if seconds.is_nan() {
+        return Millis(i64::MIN / 1_000_000);
+    }
     Millis((seconds * 1e9).round() as i64 / 1_000_000)
 }
