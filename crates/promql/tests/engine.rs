@@ -453,3 +453,18 @@ fn a_computed_duration_may_be_none_with_the_times_of_the_query() {
     let error = engine(1).instant(&MemoryStore::default(), &expr, Timestamp(0), &Control::default()).unwrap_err();
     assert_eq!(error, QueryError::Duration("2:12: duration must be greater than 0".into()));
 }
+
+/// A fixed expression is evaluated as an instant query, also in a subquery whose only step is not its end.
+#[test]
+fn sorting_what_is_fixed_is_no_range_query() {
+    check(
+        "eval range from 70s to 130s step 30s last_over_time(sort_by_label(vector(1), \"a\")[1m:] @ start())
+           expect no_warn
+           {} 1 1 1
+
+         eval range from 70s to 130s step 30s last_over_time(sort_by_label(vector(time()), \"a\")[1m:] @ start())
+           expect warn msg: PromQL warning: sort is ineffective for range queries since results are always ordered by labels (1:16)
+           {} 60 60 60
+        ",
+    );
+}

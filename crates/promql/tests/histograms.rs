@@ -316,6 +316,23 @@ eval instant at 2m histogram_count(sum_over_time(h[2m]))
     );
 }
 
+/// Between two windows lie samples that are in none; the one on which a window ends is none of them. Were it not reduced to its
+/// totals as the others are, it would differ from them in its bounds.
+#[test]
+fn totals_are_read_of_a_sample_at_the_windows_end() {
+    check(
+        r#"
+load 30s
+  h {{schema:-53 custom_values:[1 2] count:1 sum:1 buckets:[1]}}+{{schema:-53 custom_values:[1 2] count:1 sum:1 buckets:[1]}}x10
+
+# One more every 30 s, and half of the window is before its first sample.
+eval range from 1m to 5m step 2m histogram_count(rate(h[1m]))
+  expect no_info
+  {} 0.03333333333333333 0.03333333333333333 0.03333333333333333
+"#,
+    );
+}
+
 #[test]
 fn results_of_one_label_set_are_refused_after_what_fails_first() {
     check(

@@ -43,7 +43,7 @@ impl<'c> Evaluator<'c> {
         if let Kind::Number(value) = plan.kind {
             return Ok(vec![value; grid.count]);
         }
-        if plan.invariant && grid.count > 1 {
+        if plan.invariant && !grid.is_instant() {
             let inner = Self { tally: self.tally.once(self.ctx, grid), ..self };
             let first = inner.scalar(plan, grid.first())?;
             return Ok(vec![first.first().copied().unwrap_or(NORMAL_NAN); grid.count]);
@@ -112,7 +112,7 @@ impl<'c> Evaluator<'c> {
         if grid.count == 0 {
             return Ok(Source::empty(0));
         }
-        if plan.invariant && grid.count > 1 {
+        if plan.invariant && !grid.is_instant() {
             let inner = Self { tally: self.tally.once(self.ctx, grid), ..self };
             let Source { heads, compute, .. } = inner.source(plan, grid.first())?;
             let compute = Box::new(move |i: usize, scratch: &mut Scratch| Ok(compute(i, scratch)?.broadcast(grid.count)));

@@ -54,49 +54,63 @@ pub(crate) fn size(histogram: &FloatHistogram) -> u64 {
     (168 + 8 * (spans + numbers) as u64 + 8) / 16
 }
 
+/// Which sample at or behind a window's end Prometheus reads with the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// One at the very end.
+    AtEnd,
+    /// Whatever comes next, since it looks back from there.
+    Next,
+}
+
 /// Leaves of histograms what `histogram_count` and its like read. Since resets can't be seen in that any more, the hints
-/// tell them, as far as Prometheus has read the histogram before: it reads from window to window (first and last time), and
-/// where one begins behind all that it has read, it forgets.
-pub(crate) fn keep_totals(column: &mut Column, windows: impl Iterator<Item = (i64, i64)>) {
+/// tell them, as far as Prometheus has read the histogram before: it reads from window to window (begin and end), and
+/// where one begins behind all that it has reached, it forgets.
+pub(crate) fn keep_totals(column: &mut Column, windows: impl Iterator<Item = (i64, i64)>, behind: Behind) {
     let mut previous: Option<Arc<FloatHistogram>> = None;
     let mut histograms = column.histograms.iter_mut().peekable();
     let (mut next, mut reached) = (0, i64::MIN);
-    let read = |histogram: &mut Arc<FloatHistogram>, previous: &mut Option<Arc<FloatHistogram>>| {
-        let hint = match (histogram.reset_hint, &previous) {
-            (ResetHint::Unknown, Some(previous)) if !is_stale(histogram.sum) => {
-                if histogram.is_reset_since(previous) {
-                    ResetHint::Reset
-                } else {
-                    ResetHint::NoReset
+    for (begin, end) in windows {
+        if begin > reached {
+            previous = None;
+            while column.times.get(next).is_some_and(|time| *time < begin) {
+                histograms.next_if(|(index, _)| *index as usize == next);
+                next += 1;
+            }
+        }
+        loop {
+            let Some(time) = column.times.get(next).copied() else { break };
+            reached = time;
+            if time <= end || behind == Behind::Next {
+                // Each is read once, however often it is reached.
+                if let Some((_, histogram)) = histograms.next_if(|(index, _)| *index as usize == next) {
+                    read_totals(histogram, &mut previous);
                 }
             }
-            (hint, _) => hint,
-        };
-        let (schema, count, sum) = (histogram.schema, histogram.count, histogram.sum);
-        let totals = FloatHistogram { reset_hint: hint, schema, count, sum, ..FloatHistogram::default() };
-        let whole = std::mem::replace(histogram, Arc::new(totals));
-        if !is_stale(sum) {
-            *previous = Some(whole);
-        }
-    };
-    for (begin, end) in windows {
-        while next < column.times.len() && begin > reached && column.times[next] < begin {
-            // Passed over: in no window.
-            previous = None;
-            histograms.next_if(|(index, _)| *index as usize == next);
-            next += 1;
-        }
-        while next < column.times.len() && column.times[next] < end {
-            if let Some((_, histogram)) = histograms.next_if(|(index, _)| *index as usize == next) {
-                read(histogram, &mut previous);
+            if time >= end {
+                break;
             }
             next += 1;
         }
-        reached = column.times.get(next).copied().unwrap_or(reached);
     }
-    // The last window may end on a sample, or on the one before it.
-    if let Some((_, histogram)) = histograms.next_if(|(index, _)| *index as usize == next) {
-        read(histogram, &mut previous);
+}
+
+fn read_totals(histogram: &mut Arc<FloatHistogram>, previous: &mut Option<Arc<FloatHistogram>>) {
+    let hint = match (histogram.reset_hint, &previous) {
+        (ResetHint::Unknown, Some(previous)) if !is_stale(histogram.sum) => {
+            if histogram.is_reset_since(previous) {
+                ResetHint::Reset
+            } else {
+                ResetHint::NoReset
+            }
+        }
+        (hint, _) => hint,
+    };
+    let (schema, count, sum) = (histogram.schema, histogram.count, histogram.sum);
+    let totals = FloatHistogram { reset_hint: hint, schema, count, sum, ..FloatHistogram::default() };
+    let whole = std::mem::replace(histogram, Arc::new(totals));
+    if !is_stale(sum) {
+        *previous = Some(whole);
     }
 }
 

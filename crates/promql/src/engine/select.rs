@@ -5,7 +5,7 @@ use super::context::{column_bytes, left_open, storage_error};
 use super::eval::Evaluator;
 use super::extended;
 use super::memory::{Charge, Size};
-use super::mixed;
+use super::mixed::{self, Behind};
 use super::source::{Scratch, Source};
 use super::tally::Counter;
 use super::vector::{Grid, Head, Steps};
@@ -93,9 +93,7 @@ impl<'c> Evaluator<'c> {
     pub fn select_instant(self, selector: &Selector, grid: Grid, pick: Pick) -> Result<Source<'c>, QueryError> {
         let (ctx, when, lookback) = (self.ctx, selector.when, self.ctx.lookback);
         let totals_only = selector.totals_only;
-        let begin = when.time(grid.start).saturating_sub(lookback);
-        // A sample at the very begin is in no window, but where only totals are read the next one is compared with it.
-        let interval = left_open(begin.saturating_sub(i64::from(totals_only)), when.time(grid.end()));
+        let interval = left_open(when.time(grid.start).saturating_sub(lookback), when.time(grid.end()));
         let series = self.select(&selector.matchers, interval)?;
         let heads = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
         let counter = Counter::new(ctx, self.tally);
@@ -104,7 +102,8 @@ impl<'c> Evaluator<'c> {
             ctx.decode(&*series[i], interval, column, held)?;
             if totals_only {
                 let times = (0..grid.count).map(|step| when.time(grid.time(step)));
-                mixed::keep_totals(column, times.map(|at| (at.saturating_sub(lookback), at)));
+                let windows = times.map(|at| (at.saturating_sub(lookback).saturating_add(1), at));
+                mixed::keep_totals(column, windows, Behind::Next);
             }
             let mut out = Steps::absent(grid.count);
             let mut next = 0;
@@ -157,7 +156,7 @@ impl<'c> Evaluator<'c> {
             let Scratch { column, held } = scratch;
             ctx.decode(&*series[i], interval, column, held)?;
             if totals_only {
-                mixed::keep_totals(column, std::iter::once((first_read, i64::MAX)));
+                mixed::keep_totals(column, std::iter::once((first_read, i64::MAX)), Behind::AtEnd);
             }
             drop_stale(column);
             let (name, kind) = (&names[i], Extended::Smoothed);
@@ -180,7 +179,7 @@ impl<'c> Evaluator<'c> {
                     Some(Extended::Smoothed) => (ctx.lookback, ctx.lookback),
                 };
                 let begin = begin.saturating_sub(before);
-                // As of `select_instant`.
+                // A sample at the very begin is in no window, but where only totals are read the next one is compared with it.
                 let interval = left_open(begin.saturating_sub(i64::from(totals_only)), end.saturating_add(after));
                 let (when, range) = (windows.when, windows.range.saturating_add(before));
                 let series = self.select(matchers, interval)?;
@@ -189,7 +188,8 @@ impl<'c> Evaluator<'c> {
                     ctx.decode(&*series[i], interval, column, &mut scratch.held)?;
                     if totals_only {
                         let times = (0..grid.count).map(|step| when.time(grid.time(step)));
-                        mixed::keep_totals(column, times.map(|at| (at.saturating_sub(range), at.saturating_add(after))));
+                        let ends = times.map(|at| (at.saturating_sub(range), at.saturating_add(after)));
+                        mixed::keep_totals(column, ends, Behind::AtEnd);
                     }
                     drop_stale(column);
                     Ok(())
