@@ -8,6 +8,7 @@ pub mod exemplar;
 pub mod histogram;
 pub mod labels;
 pub mod matcher;
+pub mod math;
 pub mod metadata;
 pub mod name;
 pub mod number;

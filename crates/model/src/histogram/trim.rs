@@ -1,6 +1,7 @@
 //! Cutting off the observations below or above a value, as far as buckets tell.
 
 use super::{Bucket, FloatHistogram};
+use crate::math;
 
 /// Which observations stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Bucket {
         if linear {
             return (value - self.lower) / (self.upper - self.lower);
         }
-        let (lower, upper, at) = (self.lower.abs().log2(), self.upper.abs().log2(), value.abs().log2());
+        let (lower, upper, at) = (math::log2(self.lower.abs()), math::log2(self.upper.abs()), math::log2(value.abs()));
         if value > 0.0 { (at - lower) / (upper - lower) } else { 1.0 - ((at - upper) / (lower - upper)) }
     }
 }

@@ -1,6 +1,7 @@
 //! Functions as the engine knows them, and what they do to single numbers.
 
 use crate::ast::BinaryOp;
+use model::math;
 
 /// Functions of a window of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,9 +81,6 @@ pub(crate) enum Calendar {
     Year,
 }
 
-/// Beyond this Go's hyperbolic functions are half of `exp`, and so infinite a little earlier.
-const GO_HYPERBOLIC: f64 = 21.0;
-
 /// Functions of one sample at a time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Elementwise {
@@ -99,29 +97,29 @@ impl Elementwise {
         use Elementwise::Math;
         Some(match name {
             "abs" => Math(f64::abs),
-            "acos" => Math(f64::acos),
-            "acosh" => Math(f64::acosh),
-            "asin" => Math(f64::asin),
-            "asinh" => Math(f64::asinh),
-            "atan" => Math(f64::atan),
-            "atanh" => Math(f64::atanh),
+            "acos" => Math(math::acos),
+            "acosh" => Math(math::acosh),
+            "asin" => Math(math::asin),
+            "asinh" => Math(math::asinh),
+            "atan" => Math(math::atan),
+            "atanh" => Math(math::atanh),
             "ceil" => Math(f64::ceil),
-            "cos" => Math(f64::cos),
-            "cosh" => Math(|v| if v.abs() > GO_HYPERBOLIC { v.abs().exp() * 0.5 } else { v.cosh() }),
+            "cos" => Math(math::cos),
+            "cosh" => Math(math::cosh),
             // In this order of operations, so not `to_degrees`.
             "deg" => Math(|v| v * 180.0 / std::f64::consts::PI),
-            "exp" => Math(f64::exp),
+            "exp" => Math(math::exp),
             "floor" => Math(f64::floor),
-            "ln" => Math(f64::ln),
-            "log10" => Math(f64::log10),
-            "log2" => Math(f64::log2),
+            "ln" => Math(math::ln),
+            "log10" => Math(math::log10),
+            "log2" => Math(math::log2),
             "rad" => Math(|v| v * std::f64::consts::PI / 180.0),
             "sgn" => Math(sign),
-            "sin" => Math(f64::sin),
-            "sinh" => Math(|v| if v.abs() > GO_HYPERBOLIC { (v.abs().exp() * 0.5).copysign(v) } else { v.sinh() }),
+            "sin" => Math(math::sin),
+            "sinh" => Math(math::sinh),
             "sqrt" => Math(f64::sqrt),
-            "tan" => Math(f64::tan),
-            "tanh" => Math(f64::tanh),
+            "tan" => Math(math::tan),
+            "tanh" => Math(math::tanh),
             "clamp" => Self::Clamp,
             "clamp_max" => Self::ClampMax,
             "clamp_min" => Self::ClampMin,
@@ -211,8 +209,8 @@ pub(crate) fn arithmetic(op: BinaryOp, a: f64, b: f64) -> f64 {
         BinaryOp::Mul => a * b,
         BinaryOp::Div => a / b,
         BinaryOp::Mod => a % b,
-        BinaryOp::Pow => a.powf(b),
-        BinaryOp::Atan2 => a.atan2(b),
+        BinaryOp::Pow => math::pow(a, b),
+        BinaryOp::Atan2 => math::atan2(a, b),
         BinaryOp::Equal
         | BinaryOp::NotEqual
         | BinaryOp::Greater

@@ -2,7 +2,7 @@
 
 use super::{Error, Frame, Naive, Sample, Value, Vector, notes};
 use model::histogram::{Keep, ResetHint};
-use model::{FloatHistogram, Labels, labels::LabelsBuilder};
+use model::{FloatHistogram, Labels, labels::LabelsBuilder, math};
 use promql::ast::{Binary, BinaryOp, Cardinality, Matching, ValueType};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -230,8 +230,8 @@ pub fn arithmetic(op: BinaryOp, l: f64, r: f64) -> f64 {
         BinaryOp::Mul => l * r,
         BinaryOp::Div => l / r,
         BinaryOp::Mod => l % r,
-        BinaryOp::Pow => l.powf(r),
-        BinaryOp::Atan2 => l.atan2(r),
+        BinaryOp::Pow => math::pow(l, r),
+        BinaryOp::Atan2 => math::atan2(l, r),
         _ => f64::from(u8::from(holds(op, l, r))),
     }
 }

@@ -5,7 +5,7 @@ use super::invariant::unwrapped;
 use super::number::Kahan;
 use super::{Naive, Sample, Value, Vector, notes};
 use model::labels::LabelsBuilder;
-use model::{FloatHistogram, Labels};
+use model::{FloatHistogram, Labels, math};
 use promql::ast::Expr;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -191,8 +191,12 @@ impl Naive<'_> {
         if h.has_custom_bounds() || (bucket.lower <= 0.0 && bucket.upper >= 0.0) {
             return bucket.lower + (bucket.upper - bucket.lower) * fraction;
         }
-        let (lower, upper) = (bucket.lower.abs().log2(), bucket.upper.abs().log2());
-        if bucket.lower > 0.0 { (lower + (upper - lower) * fraction).exp2() } else { -(upper + (lower - upper) * (1.0 - fraction)).exp2() }
+        let (lower, upper) = (math::log2(bucket.lower.abs()), math::log2(bucket.upper.abs()));
+        if bucket.lower > 0.0 {
+            math::exp2(lower + (upper - lower) * fraction)
+        } else {
+            -math::exp2(upper + (lower - upper) * (1.0 - fraction))
+        }
     }
 
     pub fn histogram_fraction(&self, input: &Vector, lower: f64, upper: f64, at: usize) -> Vector {

@@ -6,7 +6,7 @@ use super::range::labels_of_absent;
 use super::{Error, Frame, Naive, Sample, Value, Vector, number};
 use model::labels::LabelsBuilder;
 use model::regex::{AnchoredRegex, expand};
-use model::{Labels, value::NORMAL_NAN};
+use model::{Labels, math, value::NORMAL_NAN};
 use promql::ast::{Call, Expr, ValueType, VectorSelector};
 use std::cmp::Ordering;
 
@@ -207,26 +207,23 @@ fn of_float(name: &str, v: f64, numbers: &[f64]) -> f64 {
         "abs" => v.abs(),
         "ceil" => v.ceil(),
         "floor" => v.floor(),
-        "exp" => v.exp(),
+        "exp" => math::exp(v),
         "sqrt" => v.sqrt(),
-        "ln" => v.ln(),
-        "log2" => v.log2(),
-        "log10" => v.log10(),
-        "sin" => v.sin(),
-        "cos" => v.cos(),
-        "tan" => v.tan(),
-        "asin" => v.asin(),
-        "acos" => v.acos(),
-        "atan" => v.atan(),
-        // Go's approximation, which is infinite a little earlier.
-        "sinh" if v.abs() > 21.0 => (v.abs().exp() * 0.5).copysign(v),
-        "cosh" if v.abs() > 21.0 => v.abs().exp() * 0.5,
-        "sinh" => v.sinh(),
-        "cosh" => v.cosh(),
-        "tanh" => v.tanh(),
-        "asinh" => v.asinh(),
-        "acosh" => v.acosh(),
-        "atanh" => v.atanh(),
+        "ln" => math::ln(v),
+        "log2" => math::log2(v),
+        "log10" => math::log10(v),
+        "sin" => math::sin(v),
+        "cos" => math::cos(v),
+        "tan" => math::tan(v),
+        "asin" => math::asin(v),
+        "acos" => math::acos(v),
+        "atan" => math::atan(v),
+        "sinh" => math::sinh(v),
+        "cosh" => math::cosh(v),
+        "tanh" => math::tanh(v),
+        "asinh" => math::asinh(v),
+        "acosh" => math::acosh(v),
+        "atanh" => math::atanh(v),
         "rad" => v * std::f64::consts::PI / 180.0,
         "deg" => v * 180.0 / std::f64::consts::PI,
         "sgn" if v < 0.0 => -1.0,
