@@ -434,7 +434,9 @@ impl Planner {
             }
             let input = self.boxed(argument(args, 0)?)?;
             let parameters = args.iter().skip(1).map(|a| self.plan(a)).collect::<Result<Vec<_>, _>>()?;
-            let invariant = input.invariant && parameters.iter().all(|p| p.invariant);
+            // Prometheus takes the date of something fixed for one that changes with the step.
+            let dates = matches!(function, Elementwise::Calendar(_));
+            let invariant = !dates && input.invariant && parameters.iter().all(|p| p.invariant);
             return Ok((Kind::Elementwise { function, input, parameters }, invariant));
         }
         let reading = match name {

@@ -465,6 +465,18 @@ fn sorting_what_is_fixed_is_no_range_query() {
          eval range from 70s to 130s step 30s last_over_time(sort_by_label(vector(time()), \"a\")[1m:] @ start())
            expect warn msg: PromQL warning: sort is ineffective for range queries since results are always ordered by labels (1:16)
            {} 60 60 60
+
+         eval range from 0 to 60s step 30s sort_by_label(vector(-pi()), \"a\")
+           expect no_warn
+           {} -3.141592653589793 -3.141592653589793 -3.141592653589793
+
+         eval range from 0 to 60s step 30s sort_by_label(month(vector(1)), \"a\")
+           expect warn msg: PromQL warning: sort is ineffective for range queries since results are always ordered by labels (1:1)
+           {} 1 1 1
+
+         eval range from 0 to 60s step 30s sort_by_label(vector(-range()), \"a\")
+           expect no_warn
+           {} -60 -60 -60
         ",
     );
 }
