@@ -9,6 +9,8 @@
 //! they follow the FreeBSD library (Copyright 1993 by Sun Microsystems, Inc.: permission to use, copy, modify, and distribute
 //! this software is freely granted, provided that this notice is preserved) and the Cephes library by Stephen L. Moshier.
 
+#![allow(clippy::excessive_precision, reason = "digits as they stand in the sources")]
+
 mod arc;
 mod hyperbolic;
 mod trigonometric;

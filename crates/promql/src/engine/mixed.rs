@@ -78,8 +78,7 @@ pub(crate) fn keep_totals(column: &mut Column, windows: impl Iterator<Item = (i6
                 next += 1;
             }
         }
-        loop {
-            let Some(time) = column.times.get(next).copied() else { break };
+        while let Some(time) = column.times.get(next).copied() {
             reached = time;
             if time <= end || behind == Behind::Next {
                 // Each is read once, however often it is reached.
