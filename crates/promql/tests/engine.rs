@@ -187,8 +187,7 @@ fn limits_end_a_query() {
     // Refused before its 31 million steps take memory.
     let error = run(&small, &store, "max_over_time(m[1y:1s])", 0, 0, 1000).unwrap_err();
     assert!(matches!(error, QueryError::TooManySamples(_)));
-    let control = Control::default();
-    control.cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+    let control = Control { cancel: storage::Cancel::when(|| true), ..Control::default() };
     let expr = promql::parse("sum(m)", &ParserOptions::default()).unwrap();
     let error = small.instant(&store, &expr, Timestamp(0), &control).unwrap_err();
     assert_eq!(error.to_string(), "query was canceled in expression evaluation");

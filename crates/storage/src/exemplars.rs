@@ -1,6 +1,6 @@
 //! Asking for exemplars.
 
-use crate::{Interval, SelectError};
+use crate::{Cancel, Interval, SelectError};
 use model::{Exemplar, Labels, Matcher};
 
 /// Exemplars of one series, in order of time.
@@ -18,5 +18,5 @@ pub trait ExemplarSource: Send + Sync {
     ///
     /// # Errors
     /// See [`SelectError`].
-    fn exemplars(&self, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Vec<SeriesExemplars>, SelectError>;
+    fn exemplars(&self, range: Interval, matcher_sets: &[Vec<Matcher>], cancel: &Cancel) -> Result<Vec<SeriesExemplars>, SelectError>;
 }

@@ -2,10 +2,12 @@
 //! no aggregation but `quantile` holds more than its groups.
 
 use super::api::QueryError;
+use super::context::Context;
 use super::eval::Evaluator;
 use super::group::{Natives, Notes};
 use super::kahan::Kahan;
 use super::memory::Size;
+use super::pace::{self, Pace};
 use super::source::{Materialised, Scratch, Source};
 use super::vector::{Grid, Head, Presence, StepSeries, Steps};
 use super::window;
@@ -50,9 +52,9 @@ pub(crate) fn aggregate<'c>(
         }
         _ => {}
     }
-    let groups = Groups::of(aggregation, source.heads.iter().map(|h| &h.labels));
+    let groups = Groups::of(evaluator.ctx, aggregation, &source.heads)?;
     let _held = evaluator.ctx.charge(groups.labels.len() * 2, grid.count)?;
-    let mut states: Vec<State> = groups.labels.iter().map(|_| State::new(op, grid.count)).collect();
+    let mut states = pace::collect(evaluator.ctx, &groups.labels, |_| State::new(op, grid.count))?;
     let mut drops = vec![false; groups.labels.len()];
     let mut buffered = evaluator.ctx.account();
     let mut notes = Notes::default();
@@ -73,9 +75,12 @@ pub(crate) fn aggregate<'c>(
     })?;
     drop(source);
     let mut series = Vec::with_capacity(states.len());
+    let pace = Pace::new(evaluator.ctx);
     for ((labels, state), drop_name) in groups.labels.into_iter().zip(states).zip(drops) {
-        series.push(StepSeries { head: Head { labels, drop_name }, steps: state.finish(&numbers, &mut notes) });
+        pace.step()?;
+        series.push(StepSeries { head: Head { labels, drop_name }, steps: state.finish(&numbers, &mut notes, &pace) });
     }
+    pace.outcome()?;
     notes.give(evaluator.ctx, op, input.span);
     Ok(Materialised::from_series(series, evaluator.ctx)?.into_source(grid.count))
 }
@@ -105,19 +110,17 @@ struct Groups {
 }
 
 impl Groups {
-    fn of<'a>(aggregation: &Aggregation, series: impl Iterator<Item = &'a Labels>) -> Self {
+    fn of(ctx: &Context<'_>, aggregation: &Aggregation, series: &[Head]) -> Result<Self, QueryError> {
         let mut labels = Vec::new();
         let mut by_labels: HashMap<Labels, usize> = HashMap::new();
-        let of_series = series
-            .map(|l| {
-                let key = group_labels(aggregation, l);
-                *by_labels.entry(key).or_insert_with_key(|key| {
-                    labels.push(key.clone());
-                    labels.len() - 1
-                })
+        let of_series = pace::collect(ctx, series, |head| {
+            let key = group_labels(aggregation, &head.labels);
+            *by_labels.entry(key).or_insert_with_key(|key| {
+                labels.push(key.clone());
+                labels.len() - 1
             })
-            .collect();
-        Self { labels, of_series }
+        })?;
+        Ok(Self { labels, of_series })
     }
 }
 
@@ -266,9 +269,14 @@ impl State {
         self.values[step].c = mean.c;
     }
 
-    fn finish(mut self, quantiles: &[f64], notes: &mut Notes) -> Steps {
+    /// Worth nothing when the pace has stopped.
+    fn finish(mut self, quantiles: &[f64], notes: &mut Notes, pace: &Pace<'_>) -> Steps {
         let mut out = Steps::of(vec![0.0; self.seen.len()], Presence::default());
         for step in self.seen.iter() {
+            let sorted = self.lists.get(step).map_or(0, Vec::len);
+            if !pace.go_on_after(1 + sorted / 16) {
+                break;
+            }
             out.values[step] = match self.op {
                 AggregateOp::Sum => self.values[step].sum + self.values[step].c,
                 AggregateOp::Min | AggregateOp::Max => self.values[step].sum,
@@ -308,7 +316,7 @@ fn limit_ratio<'c>(evaluator: Evaluator<'c>, source: Source<'c>, numbers: Vec<f6
             evaluator.ctx.annotate(|a| a.invalid_ratio(ratio, capped, span));
         }
     }
-    let places: Vec<f64> = source.heads.iter().map(|h| prometheus_hash(&h.labels) as f64 / u64::MAX as f64).collect();
+    let places = pace::collect(evaluator.ctx, &source.heads, |head| prometheus_hash(&head.labels) as f64 / u64::MAX as f64)?;
     let Source { heads, steps, compute } = source;
     let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
         let mut values = compute(i, scratch)?;
@@ -354,7 +362,7 @@ fn limit<'c>(
         return evaluator.nothing(&source);
     }
     check_k(evaluator, &source, numbers)?;
-    let groups = Groups::of(aggregation, source.heads.iter().map(|h| &h.labels));
+    let groups = Groups::of(evaluator.ctx, aggregation, &source.heads)?;
     let _held = evaluator.ctx.charge(groups.labels.len(), grid.count)?;
     let mut taken = vec![0i64; groups.labels.len() * grid.count];
     let mut charge = evaluator.ctx.account();
@@ -389,7 +397,7 @@ fn ranked<'c>(
     }
     check_k(evaluator, &source, numbers)?;
     let ctx = evaluator.ctx;
-    let groups = Groups::of(aggregation, source.heads.iter().map(|h| &h.labels));
+    let groups = Groups::of(evaluator.ctx, aggregation, &source.heads)?;
     let series_count = source.heads.len();
     let size = |step: usize| (numbers[step] as i64).min(series_count as i64);
     let bottom = op == AggregateOp::BottomK;
@@ -430,7 +438,11 @@ fn ranked<'c>(
         }
         Ok(())
     })?;
+    let pace = Pace::new(ctx);
     for heap in &mut heaps {
+        if !pace.go_on_after(1 + heap.len() / 16) {
+            break;
+        }
         // Best first; stable, so that equal ones stay in the heap's order as with Go's sort.
         heap.sort_by(|a, b| match (less(b.0, a.0), less(a.0, b.0)) {
             (true, false) => std::cmp::Ordering::Less,
@@ -438,10 +450,12 @@ fn ranked<'c>(
             _ => std::cmp::Ordering::Equal,
         });
     }
+    pace.outcome()?;
     let mut place: HashMap<u32, usize> = HashMap::new();
     let mut series: Vec<StepSeries> = Vec::new();
     for (at, heap) in heaps.iter().enumerate() {
         for (value, i) in heap {
+            pace.step()?;
             let to = *place.entry(*i).or_insert_with(|| {
                 series.push(StepSeries { head: source.heads[*i as usize].clone(), steps: Steps::absent(grid.count) });
                 series.len() - 1

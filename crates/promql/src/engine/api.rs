@@ -5,8 +5,8 @@ use super::mixed;
 use super::profile::Explanation;
 use model::{FloatHistogram, Labels, Millis, Timestamp};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use storage::Cancel;
 
 /// How queries are evaluated; the same for all queries of an [`super::Engine`].
 #[derive(Clone, Debug)]
@@ -59,8 +59,8 @@ impl Default for EngineOptions {
 /// One query's leash and context.
 #[derive(Clone, Debug, Default)]
 pub struct Control {
-    /// Set by whoever no longer wants the answer.
-    pub cancel: Arc<AtomicBool>,
+    /// Says when nobody wants the answer any more.
+    pub cancel: Cancel,
     /// When the query has to be done; the engine's timeout applies besides.
     pub deadline: Option<Instant>,
     /// Instead of the engine's lookback.
@@ -77,7 +77,7 @@ pub struct Control {
 impl Control {
     /// Has anyone asked to stop?
     pub fn is_cancelled(&self) -> bool {
-        self.cancel.load(Ordering::Relaxed)
+        self.cancel.is_cancelled()
     }
 }
 

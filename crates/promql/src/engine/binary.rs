@@ -6,6 +6,7 @@
 use super::api::QueryError;
 use super::context::Context;
 use super::eval::{Evaluator, nameless};
+use super::pace::Pace;
 use super::source::{Materialised, Source, same_labelset};
 use super::vector::{Grid, Head, Presence, StepSeries, Steps};
 use crate::ast::{BinaryOp, Cardinality, Matching, Span};
@@ -32,14 +33,14 @@ pub(crate) fn vectors<'c>(
     let left = evaluator.materialised(left, grid)?;
     let right = evaluator.materialised(right, grid)?;
     let series = if op.is_set() {
-        set(op, &left.series, &right.series, matching, grid)
+        set(evaluator.ctx, op, &left.series, &right.series, matching, grid)?
     } else {
         Operation { evaluator, span, op, matching, return_bool, grid }.run(&left.series, &right.series)?
     };
     drop((left, right));
     let mut result = Materialised::from_series(series, evaluator.ctx)?;
     if grid.count > 1 || !evaluator.ctx.options.delayed_name_removal {
-        result.merge_same_labels()?;
+        result.merge_same_labels(evaluator.ctx)?;
     }
     Ok(result.into_source(grid.count))
 }
@@ -60,7 +61,8 @@ struct Matches {
 }
 
 impl Matches {
-    fn new(left: &[StepSeries], right: &[StepSeries], matching: &Matching) -> Self {
+    fn new(ctx: &Context<'_>, left: &[StepSeries], right: &[StepSeries], matching: &Matching) -> Result<Self, QueryError> {
+        let pace = Pace::new(ctx);
         let mut groups: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();
         let mut by_signature: HashMap<Labels, usize> = HashMap::new();
         let mut group_of = |labels: &Labels, groups: &mut Vec<(Vec<usize>, Vec<usize>)>| {
@@ -70,19 +72,29 @@ impl Matches {
             })
         };
         for (i, series) in left.iter().enumerate() {
+            pace.step()?;
             let group = group_of(&series.head.labels, &mut groups);
             groups[group].0.push(i);
         }
         for (i, series) in right.iter().enumerate() {
+            pace.step()?;
             let group = group_of(&series.head.labels, &mut groups);
             groups[group].1.push(i);
         }
-        Self { groups }
+        Ok(Self { groups })
     }
 }
 
-fn set(op: BinaryOp, left: &[StepSeries], right: &[StepSeries], matching: &Matching, grid: Grid) -> Vec<StepSeries> {
-    let matches = Matches::new(left, right, matching);
+fn set(
+    ctx: &Context<'_>,
+    op: BinaryOp,
+    left: &[StepSeries],
+    right: &[StepSeries],
+    matching: &Matching,
+    grid: Grid,
+) -> Result<Vec<StepSeries>, QueryError> {
+    let matches = Matches::new(ctx, left, right, matching)?;
+    let pace = Pace::new(ctx);
     let any = |series: &[StepSeries], of: &[usize]| {
         let mut present = Presence::none(grid.count);
         of.iter().for_each(|i| present.union_with(&series[*i].steps.occupied()));
@@ -92,6 +104,9 @@ fn set(op: BinaryOp, left: &[StepSeries], right: &[StepSeries], matching: &Match
     let mut keep_left: Vec<Option<Presence>> = vec![None; left.len()];
     let mut keep_right: Vec<Option<Presence>> = vec![None; right.len()];
     for (lefts, rights) in &matches.groups {
+        if !pace.go_on_after(lefts.len() + rights.len()) {
+            break;
+        }
         match op {
             BinaryOp::Or => {
                 let there = any(left, lefts);
@@ -118,21 +133,17 @@ fn set(op: BinaryOp, left: &[StepSeries], right: &[StepSeries], matching: &Match
             }
         }
     }
-    let kept = |series: &[StepSeries], keep: Vec<Option<Presence>>| -> Vec<StepSeries> {
-        series
-            .iter()
-            .zip(keep)
-            .filter_map(|(s, present)| {
-                let present = present.filter(|p| !p.is_none())?;
-                let mut kept = s.clone();
-                kept.steps.retain(|step| present.get(step));
-                Some(kept)
-            })
-            .collect()
-    };
-    let mut out = kept(left, keep_left);
-    out.extend(kept(right, keep_right));
-    out
+    pace.outcome()?;
+    let mut out = Vec::new();
+    for (series, present) in left.iter().zip(keep_left).chain(right.iter().zip(keep_right)) {
+        pace.step()?;
+        if let Some(present) = present.filter(|present| !present.is_none()) {
+            let mut kept = series.clone();
+            kept.steps.retain(|step| present.get(step));
+            out.push(kept);
+        }
+    }
+    Ok(out)
 }
 
 /// One operand of a pair that has a histogram.
@@ -281,22 +292,24 @@ impl Failure {
 impl Operation<'_> {
     fn run(&self, left: &[StepSeries], right: &[StepSeries]) -> Result<Vec<StepSeries>, QueryError> {
         let swapped = self.matching.cardinality == Cardinality::OneToMany;
-        let matches = Matches::new(left, right, self.matching);
+        let ctx = self.evaluator.ctx;
+        let matches = Matches::new(ctx, left, right, self.matching)?;
+        let pace = Pace::new(ctx);
         // Steps with an empty side fail nobody.
-        let mut both = any_present(left, self.grid);
+        let mut both = any_present(&pace, left, self.grid)?;
         if self.matching.fill_left.is_none() && self.matching.fill_right.is_none() {
-            both.intersect_with(&any_present(right, self.grid));
+            both.intersect_with(&any_present(&pace, right, self.grid)?);
         } else {
-            both.union_with(&any_present(right, self.grid));
+            both.union_with(&any_present(&pace, right, self.grid)?);
         }
         let mut failure = Failure(None);
         let mut notes = Notes(vec![None; self.grid.count]);
         let mut out = Outputs { series: Vec::new(), by_labels: HashMap::new(), delayed_instant: self.delayed_instant() };
         for (lefts, rights) in &matches.groups {
-            self.evaluator.ctx.check()?;
+            ctx.check()?;
             let (many, many_at, one, one_at) = if swapped { (right, rights, left, lefts) } else { (left, lefts, right, rights) };
-            self.check_one_side(one, one_at, &both, swapped, &mut failure);
-            self.pairs(many, many_at, one, one_at, swapped, (&mut failure, &mut notes, &mut out))?;
+            self.check_one_side(&pace, one, one_at, &both, swapped, &mut failure)?;
+            self.pairs(&pace, many, many_at, one, one_at, swapped, (&mut failure, &mut notes, &mut out))?;
         }
         for (_, note) in notes.0.into_iter().flatten() {
             note.give(self.evaluator.ctx, self.op, self.span);
@@ -312,12 +325,21 @@ impl Operation<'_> {
     }
 
     /// At most one series of the one side may be there at a step.
-    fn check_one_side(&self, one: &[StepSeries], at: &[usize], both: &Presence, swapped: bool, failure: &mut Failure) {
+    fn check_one_side(
+        &self,
+        pace: &Pace<'_>,
+        one: &[StepSeries],
+        at: &[usize],
+        both: &Presence,
+        swapped: bool,
+        failure: &mut Failure,
+    ) -> Result<(), QueryError> {
         if at.len() < 2 {
-            return;
+            return Ok(());
         }
         let mut seen = Presence::none(self.grid.count);
         for (nth, i) in at.iter().enumerate() {
+            pace.step()?;
             let present = one[*i].steps.occupied().and(both);
             if let Some(step) = seen.and(&present).first() {
                 failure.note((step, 0, *i), || {
@@ -333,11 +355,14 @@ impl Operation<'_> {
             }
             seen.union_with(&present);
         }
+        Ok(())
     }
 
     /// All pairs of one match group, and those with a value filled in for what is missing.
+    #[expect(clippy::too_many_arguments, reason = "two sides, and what comes of them")]
     fn pairs(
         &self,
+        pace: &Pace<'_>,
         many: &[StepSeries],
         many_at: &[usize],
         one: &[StepSeries],
@@ -360,7 +385,9 @@ impl Operation<'_> {
         let one_there = self.matching.fill_right.map(|value| (value, there(one, one_at)));
         for m in many_at {
             let occupied = many[*m].steps.occupied();
+            pace.step()?;
             for o in one_at {
+                pace.step()?;
                 pairs.add((0, *m), &many[*m], &one[*o], occupied.and(&one[*o].steps.occupied()))?;
             }
             if let Some((value, there)) = &one_there {
@@ -541,8 +568,11 @@ impl Outputs {
     }
 }
 
-fn any_present(series: &[StepSeries], grid: Grid) -> Presence {
+fn any_present(pace: &Pace<'_>, series: &[StepSeries], grid: Grid) -> Result<Presence, QueryError> {
     let mut present = Presence::none(grid.count);
-    series.iter().for_each(|s| present.union_with(&s.steps.occupied()));
-    present
+    for series in series {
+        pace.step()?;
+        present.union_with(&series.steps.occupied());
+    }
+    Ok(present)
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use storage::{Cancel, Column, Interval, Queryable, SelectError, Series};
 
 /// Where Prometheus says that an evaluation was when it ended early.
-const PLACE: &str = "expression evaluation";
+pub(crate) const PLACE: &str = "expression evaluation";
 
 pub(crate) struct Context<'q> {
     pub store: &'q dyn Queryable,
@@ -23,6 +23,8 @@ pub(crate) struct Context<'q> {
     pub control: &'q Control,
     pub lookback: i64,
     deadline: Option<Instant>,
+    /// The client's and the deadline's.
+    pub cancel: Cancel,
     ledger: Arc<Ledger>,
     /// Of a query that is to be explained.
     pub profile: Option<&'q Profile>,
@@ -51,12 +53,14 @@ impl<'q> Context<'q> {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
+        let client = control.cancel.clone();
         Self {
             store,
             options,
             control,
             lookback,
             deadline,
+            cancel: Cancel::when(move || client.is_cancelled() || deadline.is_some_and(|deadline| Instant::now() >= deadline)),
             ledger: Ledger::new(options.max_samples, options.max_query_memory, options.memory.clone()),
             profile,
             counts: Counts::new(if options.per_step_stats && control.per_step_stats { grid.count } else { 0 }),
@@ -77,12 +81,6 @@ impl<'q> Context<'q> {
             return Err(QueryError::Timeout(PLACE.into()));
         }
         Ok(())
-    }
-
-    /// The same for the store: a selection ends with the query.
-    pub fn cancel(&self) -> Cancel {
-        let (flag, deadline) = (self.control.cancel.clone(), self.deadline);
-        Cancel::when(move || flag.load(Ordering::Relaxed) || deadline.is_some_and(|deadline| Instant::now() >= deadline))
     }
 
     /// An account that holds nothing yet.

@@ -10,6 +10,7 @@ use super::histogram;
 use super::info;
 use super::mixed::Mixed;
 use super::native;
+use super::pace::{self, Pace};
 use super::relabel;
 use super::select::{Columns, Pick, Taken, metric_names};
 use super::source::{Materialised, Scratch, Source, same_labelset};
@@ -183,7 +184,9 @@ impl<'c> Evaluator<'c> {
                 if self.ctx.options.delayed_name_removal {
                     return self.dropping_names(source);
                 }
+                let pace = Pace::new(self.ctx);
                 for head in &mut source.heads {
+                    pace.step()?;
                     head.labels = LabelsBuilder::from_labels(&head.labels).remove(model::labels::METRIC_NAME).build();
                     head.drop_name = true;
                 }
@@ -247,12 +250,12 @@ impl<'c> Evaluator<'c> {
             WindowSource::Subquery(..) => Span { start: 0, ..windows.span },
         };
         let by_type = ctx.options.type_and_unit_labels;
-        let suspects: Vec<Option<Suspect>> = heads.iter().map(|h| suspect_counter(&h.labels, by_type).filter(|_| counter)).collect();
+        let suspects = if counter { pace::collect(ctx, &heads, |head| suspect_counter(&head.labels, by_type))? } else { Vec::new() };
         let quantile_span = parameters.first().filter(|_| function == WindowFunction::Quantile);
         let quantile_span = quantile_span.map(|quantile| Span { start: quantile.span.start, ..windows.span });
         // Prometheus points at the first argument, whatever it is.
         let mixed_span = quantile_span.unwrap_or(span);
-        let names = metric_names(&heads);
+        let names = metric_names(ctx, &heads)?;
         let (when, range) = (windows.when, windows.range);
         let counter = WindowCounter::new(ctx, self.tally, windows, grid);
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
@@ -266,27 +269,29 @@ impl<'c> Evaluator<'c> {
                 };
                 check_smoothing(&numbers, holds)?;
             }
+            let pace = Pace::new(ctx);
             let (mut looked_at, mut overlaps) = (0, 0);
             let starts = ctx.options.use_start_timestamps;
             let out = if let Some(kind) = windows.extended {
                 counter.each(&column);
-                extended::Windows { ctx, column: &column, kind, grid, when, range, name: &names[i], span }.apply(function)
+                extended::Windows { ctx, pace: &pace, column: &column, kind, grid, when, range, name: &names[i], span }.apply(function)
             } else if column.histograms.is_empty() {
                 let starts: &[i64] = if starts { &column.starts } else { &[] };
-                let windowed = Windowed { times: &column.times, values: &column.values, starts, grid, when, range };
+                let windowed = Windowed { pace: &pace, times: &column.times, values: &column.values, starts, grid, when, range };
                 let out = windowed.apply(function, &numbers, &mut looked_at, &mut overlaps);
                 counter.floats(&column, looked_at);
                 out
             } else {
-                let mixed = Mixed { ctx, column: &column, grid, when, range, name: &names[i], span: mixed_span, starts };
+                let mixed = Mixed { ctx, pace: &pace, column: &column, grid, when, range, name: &names[i], span: mixed_span, starts };
                 counter.each(&column);
                 mixed.apply(function, &numbers)
             };
             scratch.column = column;
+            pace.outcome()?;
             for _ in 0..overlaps {
                 ctx.annotate(|a| a.start_time_overlap(&names[i], span));
             }
-            if let (Some(Suspect { name, kind }), false) = (&suspects[i], out.present.is_none()) {
+            if let (Some(Some(Suspect { name, kind })), false) = (suspects.get(i), out.present.is_none()) {
                 ctx.annotate(|a| match kind {
                     Some(kind) => a.no_counter_type(name, kind, span),
                     None => a.possible_non_counter(name, span),
@@ -306,28 +311,34 @@ impl<'c> Evaluator<'c> {
             }
             // They keep names, but of a subquery only those that are not to go anyway.
             let mut source = source;
-            source.heads.iter_mut().filter(|head| head.drop_name).for_each(|head| head.labels = nameless(&head.labels));
+            let pace = Pace::new(ctx);
+            for head in source.heads.iter_mut().filter(|head| head.drop_name) {
+                pace.step()?;
+                head.labels = nameless(&head.labels);
+            }
             source
         } else {
-            self.without_names(source)
+            self.without_names(source)?
         };
-        if ctx.options.delayed_name_removal || !source.has_duplicates() {
+        if ctx.options.delayed_name_removal || !source.has_duplicates(ctx)? {
             return Ok(source);
         }
         // Series without a value at any step don't count.
         let done = source.materialise(ctx)?;
-        if super::source::has_duplicates(done.series.iter().map(|s| &s.head.labels)) {
+        if super::source::has_duplicates(ctx, done.series.iter().map(|s| &s.head.labels))? {
             return Err(same_labelset());
         }
         Ok(done.into_source(grid.count))
     }
 
     /// Takes the names away, or notes that they go at the end.
-    pub fn without_names(self, mut source: Source<'c>) -> Source<'c> {
+    pub fn without_names(self, mut source: Source<'c>) -> Result<Source<'c>, QueryError> {
+        let pace = Pace::new(self.ctx);
         for head in &mut source.heads {
+            pace.step()?;
             self.drop_name(head);
         }
-        source
+        Ok(source)
     }
 
     pub fn drop_name(self, head: &mut Head) {
@@ -340,18 +351,18 @@ impl<'c> Evaluator<'c> {
 
     /// As [`Self::without_names`]; series that become alike are merged, or refused if they meet.
     fn dropping_names(self, source: Source<'c>) -> Result<Source<'c>, QueryError> {
-        let source = self.without_names(source);
+        let source = self.without_names(source)?;
         self.merged(source)
     }
 
     /// Merges series of the same labels.
     fn merged(self, source: Source<'c>) -> Result<Source<'c>, QueryError> {
         let steps = source.steps;
-        if !source.has_duplicates() || (steps == 1 && self.ctx.options.delayed_name_removal) {
+        if (steps == 1 && self.ctx.options.delayed_name_removal) || !source.has_duplicates(self.ctx)? {
             return Ok(source);
         }
         let mut done = source.materialise(self.ctx)?;
-        done.merge_same_labels()?;
+        done.merge_same_labels(self.ctx)?;
         Ok(done.into_source(steps))
     }
 
@@ -375,7 +386,8 @@ impl<'c> Evaluator<'c> {
             let mut column = std::mem::take(&mut scratch.column);
             fill(i, scratch, &mut column)?;
             let mut looked_at = 0;
-            let windowed = Windowed { times: &column.times, values: &column.values, starts: &[], grid, when, range };
+            let pace = Pace::new(ctx);
+            let windowed = Windowed { pace: &pace, times: &column.times, values: &column.values, starts: &[], grid, when, range };
             let out = windowed.apply(WindowFunction::Present, &[], &mut looked_at, &mut 0);
             if column.histograms.is_empty() {
                 counter.floats(&column, looked_at)
@@ -383,7 +395,7 @@ impl<'c> Evaluator<'c> {
                 counter.each(&column)
             }
             scratch.column = column;
-            Ok(out)
+            pace.outcome().map(|()| out)
         });
         let mut found = Presence::none(grid.count);
         Source { heads, steps: grid.count, compute }.for_each(ctx, |_, steps| {
@@ -487,19 +499,19 @@ impl<'c> Evaluator<'c> {
         }
         let mut done = self.materialised(input, grid)?;
         if let Some(labels) = labels {
-            done.series.sort_by(|a, b| {
+            pace::sort_by(self.ctx, &mut done.series, |a, b| {
                 let order = relabel::compare_by(&a.head.labels, &b.head.labels, labels);
                 if descending { order.reverse() } else { order }
-            });
+            })?;
             return Ok(done.into_source(grid.count));
         }
         // Histograms have no order, and go.
         done.series.retain(|series| !series.steps.present.is_none());
-        done.series.sort_by(|a, b| {
+        pace::sort_by(self.ctx, &mut done.series, |a, b| {
             let (a, b) = (a.steps.values[0], b.steps.values[0]);
             let order = if descending { b.partial_cmp(&a) } else { a.partial_cmp(&b) };
             order.unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
-        });
+        })?;
         Ok(done.into_source(grid.count))
     }
 
@@ -512,17 +524,19 @@ impl<'c> Evaluator<'c> {
         relabel: impl Fn(&Labels) -> Option<Labels>,
     ) -> Result<Source<'c>, QueryError> {
         let mut source = self.vector(input, grid)?;
+        let pace = Pace::new(self.ctx);
         for head in &mut source.heads {
+            pace.step()?;
             if let Some(labels) = relabel(&head.labels) {
                 head.labels = labels;
                 head.drop_name &= destination != model::labels::METRIC_NAME;
             }
         }
-        if !source.has_duplicates() {
+        if !source.has_duplicates(self.ctx)? {
             return Ok(source);
         }
         let mut done = source.materialise(self.ctx)?;
-        done.merge_same_labels()?;
+        done.merge_same_labels(self.ctx)?;
         Ok(done.into_source(grid.count))
     }
 }

@@ -4,6 +4,7 @@
 //! its borders gives there. Both look at most a lookback further.
 
 use super::context::Context;
+use super::pace::Pace;
 use super::vector::{Grid, Steps};
 use super::window;
 use crate::ast::{Extended, Span};
@@ -17,6 +18,8 @@ use storage::Column;
 /// A series decoded as wide as its windows reach, and where the steps look.
 pub(crate) struct Windows<'a> {
     pub ctx: &'a Context<'a>,
+    /// When it stops, what has been found is worth nothing.
+    pub pace: &'a Pace<'a>,
     pub column: &'a Column,
     pub kind: Extended,
     pub grid: Grid,
@@ -115,6 +118,9 @@ impl Windows<'_> {
             while begin < end && column.times[begin] <= start.saturating_sub(lookback) {
                 begin += 1;
             }
+            if !self.pace.go_on_after(1 + (end - begin) / 16) {
+                break;
+            }
             if begin == end {
                 continue;
             }
@@ -150,6 +156,7 @@ impl Windows<'_> {
 
     fn mixed(&self) -> super::mixed::Mixed<'_> {
         super::mixed::Mixed {
+            pace: self.pace,
             ctx: self.ctx,
             column: self.column,
             grid: self.grid,
@@ -306,6 +313,9 @@ impl Windows<'_> {
             }
             while begin < end && column.times[begin] <= at.saturating_sub(lookback) {
                 begin += 1;
+            }
+            if !self.pace.go_on_after(1) {
+                break;
             }
             let first = column.histograms.partition_point(|(index, _)| (*index as usize) < begin);
             let behind = column.histograms.partition_point(|(index, _)| (*index as usize) < end);

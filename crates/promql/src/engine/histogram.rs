@@ -4,6 +4,7 @@ use super::annotations::Forced;
 use super::api::QueryError;
 use super::eval::Evaluator;
 use super::native::{self, NanObservations};
+use super::pace::Pace;
 use super::source::{Materialised, Source, same_labelset};
 use super::vector::{Grid, Head, StepSeries, Steps};
 use crate::ast::Span;
@@ -49,7 +50,9 @@ impl<'c> Histograms<'c> {
                 groups.len() - 1
             })
         };
+        let pace = Pace::new(ctx);
         for (i, series) in done.series.iter().enumerate() {
+            pace.step()?;
             let labels = &series.head.labels;
             if !series.steps.histograms.is_empty() {
                 let group = group_of(labels.clone(), &mut groups);
@@ -142,7 +145,7 @@ impl<'c> Histograms<'c> {
         drop(self.done);
         let mut result = Materialised::from_series(out, ctx)?;
         if steps > 1 || !ctx.options.delayed_name_removal {
-            result.merge_same_labels()?;
+            result.merge_same_labels(ctx)?;
         }
         Ok(result.into_source(steps))
     }

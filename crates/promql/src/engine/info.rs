@@ -2,6 +2,7 @@
 
 use super::api::QueryError;
 use super::eval::Evaluator;
+use super::pace::Pace;
 use super::select::Pick;
 use super::source::{Materialised, Source};
 use super::vector::{Grid, Presence, StepSeries};
@@ -68,8 +69,12 @@ pub(crate) fn info<'c>(
     let is_info = |labels: &Labels| names.iter().all(|m| m.matches(labels.metric_name()));
     let series = select(evaluator, &base.series, is_info, &names, &wanted, when, grid)?;
     let mut there = Presence::none(grid.count);
-    base.series.iter().for_each(|series| there.union_with(&series.steps.occupied()));
-    let (newest, mut failure) = newest(&series, &there, grid);
+    let pace = Pace::new(evaluator.ctx);
+    for series in &base.series {
+        pace.step()?;
+        there.union_with(&series.steps.occupied());
+    }
+    let (newest, mut failure) = newest(&pace, &series, &there, grid)?;
     let info = Info { wanted, series, newest };
     let mut out = Vec::new();
     for series in &base.series {
@@ -85,7 +90,7 @@ pub(crate) fn info<'c>(
         return Err(error);
     }
     let mut result = Materialised::from_series(out, evaluator.ctx)?;
-    result.merge_same_labels()?;
+    result.merge_same_labels(evaluator.ctx)?;
     Ok(result.into_source(grid.count))
 }
 
@@ -99,12 +104,18 @@ fn select(
     when: When,
     grid: Grid,
 ) -> Result<Vec<StepSeries>, QueryError> {
+    let pace = Pace::new(evaluator.ctx);
     let mut matchers = Vec::new();
     for name in IDENTIFYING {
-        let enriched = base.iter().map(|series| &series.head.labels).filter(|labels| !is_info(labels));
-        let values: BTreeSet<String> = enriched.filter_map(|labels| labels.get(name)).filter(|v| !v.is_empty()).map(escaped).collect();
+        let mut values = BTreeSet::new();
+        for labels in base.iter().map(|series| &series.head.labels) {
+            pace.step()?;
+            if !is_info(labels) {
+                values.extend(labels.get(name).filter(|value| !value.is_empty()));
+            }
+        }
         if !values.is_empty() {
-            matchers.push(regex(name, &values.into_iter().collect::<Vec<_>>().join("|"))?);
+            matchers.push(regex(name, &values.into_iter().map(escaped).collect::<Vec<_>>().join("|"))?);
         }
     }
     if matchers.is_empty() {
@@ -132,10 +143,17 @@ fn select(
 type Failure = Option<(usize, QueryError)>;
 
 /// For each target the info series with the newest sample; two that are equally new are an error where anybody asks.
-fn newest(series: &[StepSeries], there: &Presence, grid: Grid) -> (BTreeMap<Key, Vec<Option<usize>>>, Failure) {
+#[expect(clippy::type_complexity, reason = "a map and what is wrong")]
+fn newest(
+    pace: &Pace<'_>,
+    series: &[StepSeries],
+    there: &Presence,
+    grid: Grid,
+) -> Result<(BTreeMap<Key, Vec<Option<usize>>>, Failure), QueryError> {
     let mut newest: BTreeMap<Key, Vec<Option<usize>>> = BTreeMap::new();
     let mut clash: Option<(usize, usize, usize)> = None;
     for (i, info) in series.iter().enumerate() {
+        pace.step()?;
         let labels = &info.head.labels;
         let steps = newest.entry((labels.metric_name().to_owned(), identity(labels))).or_insert_with(|| vec![None; grid.count]);
         for step in info.steps.present.iter() {
@@ -151,10 +169,10 @@ fn newest(series: &[StepSeries], there: &Presence, grid: Grid) -> (BTreeMap<Key,
             }
         }
     }
-    let Some((step, existing, new)) = clash else { return (newest, None) };
+    let Some((step, existing, new)) = clash else { return Ok((newest, None)) };
     let shown = |i: usize| format!("{} @ {}", series[i].head.labels, (series[i].steps.values[step] * 1000.0).round());
     let text = format!("found duplicate series for info metric: existing {}, new {}", shown(existing), shown(new));
-    (newest, Some((step, QueryError::Execution(text))))
+    Ok((newest, Some((step, QueryError::Execution(text)))))
 }
 
 impl Info<'_> {

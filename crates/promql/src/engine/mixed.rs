@@ -5,6 +5,7 @@
 
 use super::annotations::Annotations;
 use super::context::Context;
+use super::pace::Pace;
 use super::vector::{Grid, Steps};
 use super::window::{self, Windowed};
 use crate::ast::Span;
@@ -19,6 +20,8 @@ use storage::Column;
 /// A series with histograms, and where the steps look.
 pub(crate) struct Mixed<'a> {
     pub ctx: &'a Context<'a>,
+    /// As of [`Windowed`].
+    pub pace: &'a Pace<'a>,
     pub column: &'a Column,
     pub grid: Grid,
     pub when: When,
@@ -207,8 +210,15 @@ impl<'a> Mixed<'a> {
         let mut floats = self.column.clone();
         super::select::drop_histograms(&mut floats);
         let starts: &[i64] = if self.starts { &floats.starts } else { &[] };
-        let windowed =
-            Windowed { times: &floats.times, values: &floats.values, starts, grid: self.grid, when: self.when, range: self.range };
+        let windowed = Windowed {
+            pace: self.pace,
+            times: &floats.times,
+            values: &floats.values,
+            starts,
+            grid: self.grid,
+            when: self.when,
+            range: self.range,
+        };
         windowed.apply(function, parameters, &mut 0, &mut 0)
     }
 
@@ -224,6 +234,9 @@ impl<'a> Mixed<'a> {
             }
             while begin < end && column.times[begin] <= after {
                 begin += 1;
+            }
+            if !self.pace.go_on_after(1 + (end - begin)) {
+                return;
             }
             while column.histograms.get(behind).is_some_and(|(index, _)| (*index as usize) < end) {
                 behind += 1;

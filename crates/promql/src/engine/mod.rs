@@ -23,6 +23,7 @@ mod kahan;
 mod memory;
 mod mixed;
 mod native;
+mod pace;
 mod profile;
 mod relabel;
 mod select;
@@ -42,6 +43,7 @@ pub(crate) use histogram::parse_bound;
 use memory::Held;
 pub use memory::MemoryPool;
 use model::{Labels, Millis, Timestamp};
+use pace::Pace;
 pub use profile::Explanation;
 use profile::Profile;
 use select::Points;
@@ -150,9 +152,9 @@ fn instant_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, time: Timestamp) 
                 let histogram = s.steps.histograms.pop().map(|(_, histogram)| histogram);
                 VectorSample { labels: s.head.labels, t: time, v: s.steps.values[0], histogram }
             };
-            let mut samples: Vec<VectorSample> = done.series.into_iter().map(sample).collect();
+            let mut samples = pace::collect(evaluator.ctx, done.series, sample)?;
             if !plan.keeps_order() {
-                evaluator.ctx.sorting(|| samples.sort_by(|a, b| a.labels.cmp(&b.labels)));
+                evaluator.ctx.sorting(|| pace::sort_by(evaluator.ctx, &mut samples, |a, b| a.labels.cmp(&b.labels)))?;
             }
             Ok(Value::Vector(samples))
         }
@@ -168,7 +170,7 @@ fn instant_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, time: Timestamp) 
                 .into_iter()
                 .map(|(head, Points { floats, histograms })| MatrixSeries { labels: labels(head), points: floats, histograms })
                 .collect();
-            series.sort_by(|a, b| a.labels.cmp(&b.labels));
+            pace::sort_by(evaluator.ctx, &mut series, |a, b| a.labels.cmp(&b.labels))?;
             if series.windows(2).any(|pair| pair[0].labels == pair[1].labels) {
                 return Err(source::same_labelset());
             }
@@ -186,27 +188,25 @@ fn range_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, grid: Grid) -> Resu
         return Ok(Value::Matrix(series));
     }
     let done = final_names(evaluator, evaluator.materialised(plan, grid)?)?;
-    let mut series: Vec<MatrixSeries> = done
-        .series
-        .into_iter()
-        .map(|s| {
-            let points = s.steps.present.iter().map(|step| (grid.time(step), s.steps.values[step])).collect();
-            let histograms = s.steps.histograms.into_iter().map(|(step, histogram)| (grid.time(step), histogram)).collect();
-            MatrixSeries { labels: s.head.labels, points, histograms }
-        })
-        .collect();
-    evaluator.ctx.sorting(|| series.sort_by(|a, b| a.labels.cmp(&b.labels)));
+    let mut series = pace::collect(evaluator.ctx, done.series, |s| {
+        let points = s.steps.present.iter().map(|step| (grid.time(step), s.steps.values[step])).collect();
+        let histograms = s.steps.histograms.into_iter().map(|(step, histogram)| (grid.time(step), histogram)).collect();
+        MatrixSeries { labels: s.head.labels, points, histograms }
+    })?;
+    evaluator.ctx.sorting(|| pace::sort_by(evaluator.ctx, &mut series, |a, b| a.labels.cmp(&b.labels)))?;
     Ok(Value::Matrix(series))
 }
 
 /// Takes away the names that were to go at the end.
 fn final_names<'c>(evaluator: Evaluator<'c>, mut done: Materialised) -> Result<Materialised, QueryError> {
     if evaluator.ctx.options.delayed_name_removal {
+        let pace = Pace::new(evaluator.ctx);
         for series in &mut done.series {
+            pace.step()?;
             series.head.labels = final_labels(&series.head);
         }
     }
-    done.merge_same_labels()?;
+    done.merge_same_labels(evaluator.ctx)?;
     Ok(done)
 }
 

@@ -1,11 +1,12 @@
 //! What reads the store: selectors, and the columns that windows are cut from.
 
 use super::api::QueryError;
-use super::context::{column_bytes, left_open, storage_error};
+use super::context::{Context, column_bytes, left_open, storage_error};
 use super::eval::Evaluator;
 use super::extended;
 use super::memory::{Charge, Size};
 use super::mixed::{self, Behind};
+use super::pace::{self, Pace};
 use super::source::{Scratch, Source};
 use super::tally::Counter;
 use super::vector::{Grid, Head, Steps};
@@ -62,6 +63,12 @@ struct Selected {
     _held: Charge,
 }
 
+impl Selected {
+    fn heads(&self, ctx: &Context<'_>) -> Result<Vec<Head>, QueryError> {
+        pace::collect(ctx, &self.series, |series| Head { labels: series.labels().clone(), drop_name: false })
+    }
+}
+
 impl Deref for Selected {
     type Target = [Box<dyn Series>];
 
@@ -72,7 +79,7 @@ impl Deref for Selected {
 
 impl<'c> Evaluator<'c> {
     fn select(self, matchers: &[Matcher], interval: Interval) -> Result<Selected, QueryError> {
-        let hints = SelectHints { sorted: true, cancel: self.ctx.cancel(), ..SelectHints::default() };
+        let hints = SelectHints { sorted: true, cancel: self.ctx.cancel.clone(), ..SelectHints::default() };
         let selection = self.ctx.preparing(|| self.ctx.store.select(interval, matchers, &hints)).map_err(|error| {
             // The store does not know whether it was the time or the client.
             self.ctx.check().err().unwrap_or_else(|| storage_error(error))
@@ -84,7 +91,12 @@ impl<'c> Evaluator<'c> {
             profile.selected(selection.series.len());
         }
         let mut held = self.ctx.account();
-        let bytes: usize = selection.series.iter().map(|series| series.labels().as_bytes().len() + SERIES_BYTES).sum();
+        let pace = Pace::new(self.ctx);
+        let mut bytes = 0;
+        for series in &selection.series {
+            pace.step()?;
+            bytes += series.labels().as_bytes().len() + SERIES_BYTES;
+        }
         held.add(Size::bytes(bytes as u64))?;
         Ok(Selected { series: selection.series, _held: held })
     }
@@ -95,7 +107,7 @@ impl<'c> Evaluator<'c> {
         let totals_only = selector.totals_only;
         let interval = left_open(when.time(grid.start).saturating_sub(lookback), when.time(grid.end()));
         let series = self.select(&selector.matchers, interval)?;
-        let heads = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
+        let heads = series.heads(ctx)?;
         let counter = Counter::new(ctx, self.tally);
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
             let Scratch { column, held } = scratch;
@@ -109,7 +121,9 @@ impl<'c> Evaluator<'c> {
             let mut next = 0;
             // How many histograms lie before `next`.
             let mut histograms = 0;
+            let pace = Pace::new(ctx);
             for step in 0..grid.count {
+                pace.step()?;
                 let at = when.time(grid.time(step));
                 while next < column.times.len() && column.times[next] <= at {
                     next += 1;
@@ -150,8 +164,8 @@ impl<'c> Evaluator<'c> {
         let from = if totals_only { first_read.saturating_sub(1) } else { begin };
         let interval = left_open(from, when.time(grid.end()).saturating_add(lookback));
         let series = self.select(&selector.matchers, interval)?;
-        let heads: Vec<Head> = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
-        let names = metric_names(&heads);
+        let heads = series.heads(ctx)?;
+        let names = metric_names(ctx, &heads)?;
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
             let Scratch { column, held } = scratch;
             ctx.decode(&*series[i], interval, column, held)?;
@@ -160,7 +174,9 @@ impl<'c> Evaluator<'c> {
             }
             drop_stale(column);
             let (name, kind) = (&names[i], Extended::Smoothed);
-            Ok(extended::Windows { ctx, column, kind, grid, when, range: 0, name, span }.smoothed())
+            let pace = Pace::new(ctx);
+            let out = extended::Windows { ctx, pace: &pace, column, kind, grid, when, range: 0, name, span }.smoothed();
+            pace.outcome().map(|()| out)
         });
         Ok(Source { heads, steps: grid.count, compute })
     }
@@ -183,7 +199,7 @@ impl<'c> Evaluator<'c> {
                 let interval = left_open(begin.saturating_sub(i64::from(totals_only)), end.saturating_add(after));
                 let (when, range) = (windows.when, windows.range.saturating_add(before));
                 let series = self.select(matchers, interval)?;
-                let heads = series.iter().map(|s| Head { labels: s.labels().clone(), drop_name: false }).collect();
+                let heads = series.heads(ctx)?;
                 let fill = Box::new(move |i: usize, scratch: &mut Scratch, column: &mut Column| {
                     ctx.decode(&*series[i], interval, column, &mut scratch.held)?;
                     if totals_only {
@@ -305,12 +321,11 @@ fn retain(column: &mut Column, keep: impl Fn(f64, bool) -> bool) {
 }
 
 /// The metric names, each held once if they come in runs.
-pub(crate) fn metric_names(heads: &[Head]) -> Vec<Arc<str>> {
-    let mut names: Vec<Arc<str>> = Vec::with_capacity(heads.len());
-    for head in heads {
+pub(crate) fn metric_names(ctx: &Context<'_>, heads: &[Head]) -> Result<Vec<Arc<str>>, QueryError> {
+    let mut last: Option<Arc<str>> = None;
+    pace::collect(ctx, heads, |head| {
         let name = head.labels.metric_name();
-        let known = names.last().filter(|last| ***last == *name).cloned();
-        names.push(known.unwrap_or_else(|| Arc::from(name)));
-    }
-    names
+        let known = last.take().filter(|last| **last == *name);
+        last.insert(known.unwrap_or_else(|| Arc::from(name))).clone()
+    })
 }

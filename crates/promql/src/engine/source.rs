@@ -4,9 +4,10 @@
 use super::api::QueryError;
 use super::context::Context;
 use super::memory::{Charge, Size};
+use super::pace::{self, Pace};
 use super::vector::{Head, StepSeries, Steps};
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use storage::Column;
 
@@ -97,9 +98,10 @@ impl<'c> Source<'c> {
 
     /// Computes all of it.
     pub fn materialise(mut self, ctx: &Context<'_>) -> Result<Materialised, QueryError> {
-        let mut heads: Vec<Option<Head>> = std::mem::take(&mut self.heads).into_iter().map(Some).collect();
+        let none = Head { labels: model::Labels::empty(), drop_name: false };
         // The loop below needs only the number of heads.
-        self.heads = vec![Head { labels: model::Labels::empty(), drop_name: false }; heads.len()];
+        let without = vec![none; self.heads.len()];
+        let mut heads = pace::collect(ctx, std::mem::replace(&mut self.heads, without), Some)?;
         let mut done = Materialised { series: Vec::new(), charge: ctx.account() };
         self.for_each(ctx, |i, steps| {
             if steps.is_none() {
@@ -115,21 +117,31 @@ impl<'c> Source<'c> {
     }
 
     /// Are there two series with the same labels?
-    pub fn has_duplicates(&self) -> bool {
-        has_duplicates(self.heads.iter().map(|h| &h.labels))
+    pub fn has_duplicates(&self, ctx: &Context<'_>) -> Result<bool, QueryError> {
+        has_duplicates(ctx, self.heads.iter().map(|h| &h.labels))
     }
 }
 
-pub(crate) fn has_duplicates<'a>(labels: impl Iterator<Item = &'a model::Labels>) -> bool {
-    let mut seen = std::collections::HashSet::new();
-    !labels.into_iter().all(|l| seen.insert(l.as_bytes()))
+pub(crate) fn has_duplicates<'a>(ctx: &Context<'_>, labels: impl Iterator<Item = &'a model::Labels>) -> Result<bool, QueryError> {
+    let pace = Pace::new(ctx);
+    let mut seen = HashSet::new();
+    for labels in labels {
+        pace.step()?;
+        if !seen.insert(labels.as_bytes()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl Materialised {
     /// Series made from others; charges them.
     pub fn from_series(series: Vec<StepSeries>, ctx: &Context<'_>) -> Result<Self, QueryError> {
-        let mut charge = ctx.account();
-        series.iter().try_for_each(|series| charge.add(series.steps.size()))?;
+        let (mut charge, pace) = (ctx.account(), Pace::new(ctx));
+        for series in &series {
+            pace.step()?;
+            charge.add(series.steps.size())?;
+        }
         Ok(Self { series, charge })
     }
 
@@ -156,13 +168,15 @@ impl Materialised {
     ///
     /// # Errors
     /// When two do.
-    pub fn merge_same_labels(&mut self) -> Result<(), QueryError> {
-        if !has_duplicates(self.series.iter().map(|s| &s.head.labels)) {
+    pub fn merge_same_labels(&mut self, ctx: &Context<'_>) -> Result<(), QueryError> {
+        if !has_duplicates(ctx, self.series.iter().map(|s| &s.head.labels))? {
             return Ok(());
         }
         let mut by_labels: HashMap<model::Labels, usize> = HashMap::new();
         let mut merged: Vec<StepSeries> = Vec::with_capacity(self.series.len());
+        let pace = Pace::new(ctx);
         for series in std::mem::take(&mut self.series) {
+            pace.step()?;
             match by_labels.get(&series.head.labels) {
                 None => {
                     by_labels.insert(series.head.labels.clone(), merged.len());

@@ -6,6 +6,7 @@
 //! (sums of fractions, variance, regression), the window is added up anew, to have its bits.
 
 use super::kahan::Kahan;
+use super::pace::Pace;
 use super::vector::{Grid, Steps};
 use crate::plan::When;
 use crate::plan::operator::WindowFunction;
@@ -13,6 +14,8 @@ use std::collections::VecDeque;
 
 /// Samples of a series without staleness markers, and where the steps look.
 pub(crate) struct Windowed<'c> {
+    /// When it stops, what has been found is worth nothing.
+    pub pace: &'c Pace<'c>,
     pub times: &'c [i64],
     pub values: &'c [f64],
     /// Start timestamps, if they are to be looked at and there are any.
@@ -130,6 +133,10 @@ impl Windowed<'_> {
             }
             while begin < end && self.times[begin] <= after {
                 begin += 1;
+            }
+            // Some functions look at each sample of each window.
+            if !self.pace.go_on_after(1 + (end - begin) / 128) {
+                return;
             }
             if begin < end {
                 f(Window { step, begin, end, at });

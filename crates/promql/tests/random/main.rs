@@ -231,7 +231,8 @@ fn is_ranking(e: &Expr) -> bool {
 /// Does nothing define the order of its series?
 fn is_unordered(e: &Expr) -> bool {
     match e {
-        Expr::Call(call) => call.function.name.starts_with("histogram_") || call.function.name == "info",
+        // Sorting is in vain in a range query.
+        Expr::Call(call) => ["histogram_", "info", "sort"].iter().any(|start| call.function.name.starts_with(start)),
         Expr::Aggregate(_) | Expr::Binary(_) | Expr::Subquery(_) => true,
         _ => false,
     }

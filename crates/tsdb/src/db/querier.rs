@@ -7,7 +7,7 @@ use super::Db;
 use crate::block::Block;
 use crate::merge::{merge_names, merge_selections};
 use model::Matcher;
-use storage::{ExemplarSource, Interval, Names, Queryable, SelectError, SelectHints, Selection, SeriesExemplars};
+use storage::{Cancel, ExemplarSource, Interval, Names, Queryable, SelectError, SelectHints, Selection, SeriesExemplars};
 
 impl Db {
     /// What of the blocks may have samples in a range of time.
@@ -75,8 +75,8 @@ impl Queryable for Db {
 }
 
 impl ExemplarSource for Db {
-    fn exemplars(&self, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Vec<SeriesExemplars>, SelectError> {
+    fn exemplars(&self, range: Interval, matcher_sets: &[Vec<Matcher>], cancel: &Cancel) -> Result<Vec<SeriesExemplars>, SelectError> {
         self.ready()?;
-        self.head.exemplars(range, matcher_sets)
+        self.head.exemplars(range, matcher_sets, cancel)
     }
 }

@@ -10,7 +10,7 @@ use crate::wal::Records;
 use crate::wal::record::{ExemplarsEncoder, MetadataEncoder};
 use model::{Exemplar, Labels, Matcher, Metadata};
 use std::sync::{MutexGuard, PoisonError};
-use storage::{Batch, Committed, ExemplarSource, Interval, RowSeries, SelectError, SeriesExemplars, SeriesHandle, Slot};
+use storage::{Batch, Cancel, Committed, ExemplarSource, Interval, RowSeries, SelectError, SeriesExemplars, SeriesHandle, Slot};
 
 /// What of a batch passed the check.
 #[derive(Debug, Default)]
@@ -107,8 +107,8 @@ impl Head {
 }
 
 impl ExemplarSource for Head {
-    fn exemplars(&self, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Result<Vec<SeriesExemplars>, SelectError> {
-        Ok(self.exemplar_ring().select(range, matcher_sets))
+    fn exemplars(&self, range: Interval, matcher_sets: &[Vec<Matcher>], cancel: &Cancel) -> Result<Vec<SeriesExemplars>, SelectError> {
+        self.exemplar_ring().select(range, matcher_sets, cancel)
     }
 }
 

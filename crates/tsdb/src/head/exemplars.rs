@@ -13,7 +13,7 @@ use model::exemplar::EXEMPLAR_CHARS_MAX;
 use model::{Exemplar, Labels, Matcher};
 use std::cmp::Ordering;
 use std::hash::BuildHasher;
-use storage::{Interval, SeriesExemplars, SeriesRef};
+use storage::{Cancel, Interval, SelectError, SeriesExemplars, SeriesRef};
 
 const NONE: u32 = u32::MAX;
 
@@ -181,9 +181,15 @@ impl Exemplars {
     }
 
     /// Exemplars in `range` of series that satisfy any of the sets, in label order.
-    pub fn select(&self, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Vec<SeriesExemplars> {
+    ///
+    /// # Errors
+    /// [`SelectError::Cancelled`]
+    pub fn select(&self, range: Interval, matcher_sets: &[Vec<Matcher>], cancel: &Cancel) -> Result<Vec<SeriesExemplars>, SelectError> {
+        cancel.check()?;
+        let checks = cancel.checks();
         let mut found = Vec::new();
         for at in self.by_ref.values() {
+            checks.step()?;
             let series = &self.series[*at as usize];
             let ends = (&self.ring[series.oldest as usize].exemplar, &self.ring[series.newest as usize].exemplar);
             if ends.0.timestamp > range.end || ends.1.timestamp < range.start || !satisfies(&series.labels, matcher_sets) {
@@ -198,7 +204,7 @@ impl Exemplars {
             }
         }
         found.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        found
+        Ok(found)
     }
 
     /// All exemplars in order of arrival, with their series' refs and labels.
@@ -392,6 +398,11 @@ mod tests {
         Labels::from_pairs([("n", n.to_string().as_str())])
     }
 
+    fn select(all: &Exemplars, range: Interval, matcher_sets: &[Vec<Matcher>]) -> Vec<SeriesExemplars> {
+        assert!(matches!(all.select(range, matcher_sets, &Cancel::when(|| true)), Err(SelectError::Cancelled)));
+        all.select(range, matcher_sets, &Cancel::default()).unwrap()
+    }
+
     #[test]
     fn rules_and_their_messages() {
         let mut all = Exemplars::new(4, 0);
@@ -414,7 +425,7 @@ mod tests {
         assert_eq!((all.stats().count, all.stats().appended, all.stats().out_of_order), (3, 3, 3));
         assert_eq!(all.resize(0), 0);
         assert_eq!(all.check(SeriesRef(1), || series(1), &exemplar(20, 1.0, "a")), Err(ExemplarError::Disabled));
-        assert!(all.select(ALL, &[vec![]]).is_empty());
+        assert!(select(&all, ALL, &[vec![]]).is_empty());
     }
 
     #[test]
@@ -432,9 +443,9 @@ mod tests {
         all.add(SeriesRef(1), || series(1), exemplar(10, 1.0, "a")).unwrap();
         assert_eq!(all.add(SeriesRef(7), || series(1), exemplar(9, 1.0, "a")), Err(ExemplarError::OutOfOrder));
         all.add(SeriesRef(7), || unreachable!("known now"), exemplar(11, 1.0, "a")).unwrap();
-        assert_eq!(all.select(ALL, &[vec![Matcher::new(MatchOp::Equal, "n", "1").unwrap()]])[0].exemplars.len(), 2);
-        assert!(all.select(ALL, &[vec![Matcher::equal("n", "2")]]).is_empty());
-        assert!(all.select(ALL, &[]).is_empty());
+        assert_eq!(select(&all, ALL, &[vec![Matcher::new(MatchOp::Equal, "n", "1").unwrap()]])[0].exemplars.len(), 2);
+        assert!(select(&all, ALL, &[vec![Matcher::equal("n", "2")]]).is_empty());
+        assert!(select(&all, ALL, &[]).is_empty());
     }
 
     /// Exemplars in order of arrival, and nothing else.
@@ -507,7 +518,7 @@ mod tests {
                 for (n, _) in &twin.all {
                     want.insert(series(*n), twin.of(*n));
                 }
-                let found: Vec<SeriesExemplars> = all.select(ALL, &[vec![]]);
+                let found: Vec<SeriesExemplars> = select(&all, ALL, &[vec![]]);
                 prop_assert!(found.is_sorted_by(|a, b| a.labels < b.labels));
                 let found: BTreeMap<Labels, Vec<Exemplar>> = found.into_iter().map(|s| (s.labels, s.exemplars)).collect();
                 prop_assert_eq!(found, want.clone());
@@ -516,7 +527,7 @@ mod tests {
                     own.retain(|e| (10..=20).contains(&e.timestamp.0));
                 }
                 want.retain(|_, own| !own.is_empty());
-                let found: BTreeMap<Labels, Vec<Exemplar>> = all.select(part, &[vec![]]).into_iter().map(|s| (s.labels, s.exemplars)).collect();
+                let found: BTreeMap<Labels, Vec<Exemplar>> = select(&all, part, &[vec![]]).into_iter().map(|s| (s.labels, s.exemplars)).collect();
                 prop_assert_eq!(found, want);
                 let arrivals: Vec<(Labels, Exemplar)> = all.iter().map(|(_, labels, e)| (labels.clone(), e.clone())).collect();
                 prop_assert_eq!(arrivals, twin.all.iter().map(|(n, e)| (series(*n), e.clone())).collect::<Vec<_>>());

@@ -1,6 +1,6 @@
 //! `/query_exemplars`
 
-use super::{array, blocking};
+use super::{CancelOnDrop, array, blocking};
 use crate::app::App;
 use crate::json;
 use crate::params::{Form, MAX_TIME, MIN_TIME};
@@ -25,7 +25,11 @@ pub async fn exemplars(State(app): State<Arc<App>>, form: Form) -> Result<Respon
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let found = match app.options.exemplars.clone() {
-        Some(source) => blocking(move || Ok(source.exemplars(range, &sets)?)).await?,
+        Some(source) => {
+            let waiting = CancelOnDrop::default();
+            let cancel = waiting.cancel();
+            blocking(move || Ok(source.exemplars(range, &sets, &cancel)?)).await?
+        }
         None => Vec::new(),
     };
     Ok(respond::success(|out| array(out, found.iter(), series), &[]))

@@ -88,7 +88,7 @@ pub(super) fn parse(app: &App, form: &Form) -> Result<Expr, ApiError> {
 fn control(form: &Form) -> Result<(Control, CancelOnDrop), ApiError> {
     let waiting = CancelOnDrop::default();
     let mut control = Control {
-        cancel: waiting.0.clone(),
+        cancel: waiting.cancel(),
         text: Some(form.value("query").into()),
         explain: form.value("explain") == "true",
         per_step_stats: form.value("stats") == "all",
@@ -120,10 +120,12 @@ async fn evaluate(
     work: impl FnOnce(&Engine, &dyn Queryable, &Control) -> Result<QueryResult, QueryError> + Send + 'static,
 ) -> Result<(QueryResult, Timing), ApiError> {
     let begun = Instant::now();
-    let _slot = app.query_slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+    let slot = app.query_slots.clone().acquire_owned().await.expect("the semaphore is never closed");
     let waited = begun.elapsed();
     let app = app.clone();
     blocking(move || {
+        // As long as it runs, not only as long as somebody waits.
+        let _slot = slot;
         let Asked { control, origin, range } = asked;
         let query = control.text.as_deref().unwrap_or_default();
         let _active = app.options.active_queries.as_ref().and_then(|active| active.begin(query, app.options.clock.now_ms() / 1000));
