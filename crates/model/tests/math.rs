@@ -37,9 +37,12 @@ fn checksum(mut f: impl FnMut(&mut Numbers) -> f64) -> u64 {
     })
 }
 
+type OfOne = fn(f64) -> f64;
+type OfTwo = fn(f64, f64) -> f64;
+
 #[test]
 fn bits_are_those_of_go() {
-    let functions: [(&str, fn(f64) -> f64, u64); 17] = [
+    let functions: [(&str, OfOne, u64); 17] = [
         ("acos", math::acos, 0x9ce2_0493_d3d4_b17d),
         ("acosh", math::acosh, 0xedc2_9da6_0121_46b7),
         ("asin", math::asin, 0x34fa_9714_2d5e_d321),
@@ -61,8 +64,7 @@ fn bits_are_those_of_go() {
     for (name, f, want) in functions {
         assert_eq!(checksum(|numbers| f(numbers.number())), want, "{name}");
     }
-    let of_two: [(&str, fn(f64, f64) -> f64, u64); 2] =
-        [("pow", math::pow, 0xd0c1_46d3_0910_1cd9), ("atan2", math::atan2, 0xc072_dd72_f950_c2f1)];
+    let of_two: [(&str, OfTwo, u64); 2] = [("pow", math::pow, 0xd0c1_46d3_0910_1cd9), ("atan2", math::atan2, 0xc072_dd72_f950_c2f1)];
     for (name, f, want) in of_two {
         let both = |numbers: &mut Numbers| {
             let x = numbers.number();

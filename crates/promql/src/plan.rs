@@ -100,6 +100,8 @@ pub(crate) enum Kind {
         parameters: Vec<Plan>,
     },
     Negate(Box<Plan>),
+    /// What an argument with a `+` is: itself, but warnings about the argument are about the sign, too.
+    Plus(Box<Plan>),
     Absent {
         input: Box<Plan>,
         matchers: Option<Vec<Matcher>>,
@@ -260,13 +262,12 @@ impl Planner {
             }
             Expr::Unary(unary) => {
                 let inner = self.plan(&unary.expr)?;
-                if !unary.negative {
-                    return Ok(inner);
-                }
-                let invariant = inner.invariant;
+                let (invariant, scalar) = (inner.invariant, inner.value_type == ValueType::Scalar);
                 match inner.kind {
-                    Kind::Number(value) => (Kind::Number(-value), true),
-                    _ => (Kind::Negate(Box::new(inner)), invariant),
+                    Kind::Number(value) if unary.negative => (Kind::Number(-value), true),
+                    _ if unary.negative => (Kind::Negate(Box::new(inner)), invariant),
+                    kind if scalar => (kind, invariant),
+                    _ => (Kind::Plus(Box::new(inner)), invariant),
                 }
             }
             Expr::Binary(binary) => self.binary(binary)?,
@@ -560,29 +561,6 @@ fn refusal(windows: &Windows, function: &str) -> Option<String> {
     };
     let text = || format!("{} modifier can only be used with: {} - not with {function}", extended.as_str(), allowed.join(", "));
     (!allowed.contains(&function)).then(text)
-}
-
-impl Plan {
-    /// Does the order of its series in an instant query come from the query?
-    pub fn keeps_order(&self) -> bool {
-        use crate::ast::AggregateOp;
-        match &self.kind {
-            Kind::Sort { .. } => true,
-            Kind::Aggregate { aggregate, .. } => matches!(aggregate.op, AggregateOp::TopK | AggregateOp::BottomK),
-            Kind::Elementwise { input, .. }
-            | Kind::HistogramNumber { input, .. }
-            | Kind::Negate(input)
-            | Kind::StepTime(input)
-            | Kind::LabelReplace { input, .. }
-            | Kind::LabelJoin { input, .. } => input.keeps_order(),
-            Kind::VectorScalar { vector, .. } => vector.keeps_order(),
-            Kind::VectorBinary { left, right, matching, .. } => match matching.cardinality {
-                crate::ast::Cardinality::OneToMany => right.keeps_order(),
-                _ => left.keeps_order(),
-            },
-            _ => false,
-        }
-    }
 }
 
 fn unwrap(expr: &Expr) -> &Expr {

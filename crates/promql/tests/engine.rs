@@ -479,3 +479,30 @@ fn sorting_what_is_fixed_is_no_range_query() {
         ",
     );
 }
+
+/// The place of an argument is where its sign is, that of what warns by itself is behind it.
+#[test]
+fn a_plus_belongs_to_the_argument() {
+    check(
+        "load 1m
+           h{le=\"1\"} 1 2
+           h{le=\"+Inf\"} 1 2
+           g 1 2
+
+         eval instant at 1m histogram_quantile(+(5 ^ 2), h)
+           expect warn msg: PromQL warning: quantile value should be between 0 and 1, got 25 (1:20)
+           {} +Inf
+
+         eval instant at 1m histogram_quantile(+scalar(g), h)
+           expect warn msg: PromQL warning: quantile value should be between 0 and 1, got 2 (1:20)
+           {} +Inf
+
+         eval instant at 1m histogram_quantile(0.5, +g)
+           expect warn msg: PromQL warning: bucket label \"le\" is missing or has a malformed value of \"\" for metric name \"g\" (1:25)
+
+         eval instant at 1m +rate(g[2m])
+           expect info msg: PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"g\" (1:7)
+           {} 0.016666666666666666
+        ",
+    );
+}

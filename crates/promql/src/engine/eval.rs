@@ -150,6 +150,7 @@ impl<'c> Evaluator<'c> {
                 let source = self.vector(input, grid)?.map(negate);
                 self.dropping_names(source)
             }
+            Kind::Plus(input) => self.vector(input, grid),
             Kind::Calendar(field) => {
                 let values = (0..grid.count).map(|i| calendar(*field, (grid.time(i) / 1000) as f64)).collect();
                 self.one_series(Steps::full(values))

@@ -1,9 +1,30 @@
 //! A plan as a tree to be looked at: what a node is, what is below it, what the planner did to it.
 
 use super::{Kind, Plan, Selector, WindowSource, Windows};
-use crate::ast::AggregateOp;
+use crate::ast::{AggregateOp, Cardinality};
 
 impl Plan {
+    /// Does the order of its series in an instant query come from the query?
+    pub fn keeps_order(&self) -> bool {
+        match &self.kind {
+            Kind::Sort { .. } => true,
+            Kind::Aggregate { aggregate, .. } => matches!(aggregate.op, AggregateOp::TopK | AggregateOp::BottomK),
+            Kind::Elementwise { input, .. }
+            | Kind::HistogramNumber { input, .. }
+            | Kind::Negate(input)
+            | Kind::Plus(input)
+            | Kind::StepTime(input)
+            | Kind::LabelReplace { input, .. }
+            | Kind::LabelJoin { input, .. } => input.keeps_order(),
+            Kind::VectorScalar { vector, .. } => vector.keeps_order(),
+            Kind::VectorBinary { left, right, matching, .. } => match matching.cardinality {
+                Cardinality::OneToMany => right.keeps_order(),
+                _ => left.keeps_order(),
+            },
+            _ => false,
+        }
+    }
+
     /// What it is made from, in the order of the text.
     pub fn children(&self) -> Vec<&Plan> {
         match &self.kind {
@@ -18,6 +39,7 @@ impl Plan {
             Kind::Window { windows, parameters, .. } => windows.inner().into_iter().chain(parameters).collect(),
             Kind::Elementwise { input, parameters, .. } => std::iter::once(&**input).chain(parameters).collect(),
             Kind::Negate(input)
+            | Kind::Plus(input)
             | Kind::StepTime(input)
             | Kind::NoStarts(input)
             | Kind::ScalarOf(input)
@@ -60,7 +82,7 @@ impl Plan {
             Kind::VectorOf(_) => "vector".into(),
             Kind::Sort { .. } => "sort".into(),
             Kind::ScalarExtreme { .. } | Kind::ScalarBinary { .. } => "arithmetic of scalars".into(),
-            Kind::NoStarts(_) => "nothing".into(),
+            Kind::NoStarts(_) | Kind::Plus(_) => "nothing".into(),
             Kind::Info { .. } => "join with info metrics".into(),
             Kind::LabelReplace { .. } | Kind::LabelJoin { .. } => "relabel".into(),
             Kind::HistogramNumber { .. } => "number of each histogram".into(),
