@@ -1,0 +1,154 @@
+"""Differences that are Prometheus 3.14's own doing, so that a run shows none that is not explained.
+
+Each has a pattern of expressions, the verdicts that it explains, the reason, and where possible a proof: a comparison that
+leaves out just what the fault may change, or another query on which both servers have to agree.  docs/differences.md says
+the same to users.
+"""
+import re
+from typing import Any, Callable, NamedTuple, Optional, Tuple
+
+
+class Case(NamedTuple):
+    """A difference to be explained."""
+
+    query: str
+    verdict: str
+    ref: Any  # the reference's Resp
+    test: Any
+    comparison: Any
+    agree: Callable[[str], bool]  # do both answer another query alike, with data, at the same times?
+
+
+class Known(NamedTuple):
+    name: str
+    verdicts: Tuple[str, ...]
+    pattern: Any
+    reason: str
+    holds: Optional[Callable[[Case], bool]] = None
+
+
+def explained(case):
+    """The first entry that explains the difference, or None."""
+    for known in KNOWN:
+        if case.verdict in known.verdicts and known.pattern.search(case.query):
+            if known.holds is None or known.holds(case):
+                return known
+    return None
+
+
+def notes_without(pattern, rest=""):
+    """Warnings and infos are the same once only `rest` of what matches `pattern` is left in each."""
+
+    def holds(case):
+        def notes(resp, key):
+            return {re.sub(pattern, rest, note) for note in resp.json.get(key) or []}
+
+        return all(notes(case.ref, key) == notes(case.test, key) for key in ("warnings", "infos"))
+
+    return holds
+
+
+REST_OF_BRACES = r"""(?:[^{}"'`]|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`)*\}"""
+SELECTOR = re.compile(
+    r"""(?P<function>\b(?:first|last|sum|avg)_over_time\()?
+    (?:(?<!["'`])\bdemo_(?:nh\w*|mixed)\b(?:\{"""
+    + REST_OF_BRACES
+    + r""")?|\{(?:__name__=)?"demo_(?:nh\w*|mixed)"\s*(?:,|(?=\}))"""
+    + REST_OF_BRACES
+    + r""")
+    (?P<range>\[[^\[\]]*\])?
+    (?:\s+(?:smoothed|anchored)|\s+offset\s+[^\s()]+|\s+@\s+(?:start\(\)|end\(\)|[\d.]+))*(?P<close>\))?""",
+    re.X,
+)
+
+
+def compacted(query):
+    """The query with every histogram multiplied by 1, which leaves out its empty buckets."""
+
+    def one(found):
+        text = found.group()
+        if bool(found["range"]) != bool(found["function"]):
+            return text
+        close = found["close"] or ""
+        return "(%s * 1)" % text if found["function"] else "(%s * 1)%s" % (text[: len(text) - len(close)], close)
+
+    return SELECTOR.sub(one, query)
+
+
+def empty_buckets(case):
+    other = compacted(case.query)
+    return other != case.query and case.agree(other)
+
+
+def without_zeros(text):
+    """Numbers in it without leading zeros: what 3.14 takes for equal."""
+    return re.sub(r"\d+", lambda digits: digits.group().lstrip("0") or "0", text)
+
+
+def order_of_zeros(case):
+    """The same order, were numbers with leading zeros equal to those without."""
+    arguments = re.search(r'((?:,\s*"(?:\\.|[^"\\])*"\s*)*)\)\s*$', case.query)
+    labels = re.findall(r'"((?:\\.|[^"\\])*)"', arguments[1]) if arguments else []
+    ref, test = case.ref.json["data"]["result"], case.test.json["data"]["result"]
+    keys = [[[without_zeros(s["metric"].get(l, "")) for l in labels] for s in side] for side in (ref, test)]
+    return bool(labels) and keys[0] == keys[1]
+
+
+def order_of_addition(case):
+    """Nearly equal, or put to where the last bits matter."""
+    if re.search(r"%|\b(sin|cos|tan|floor|ceil|round|count_values|sgn)\b|==|!=|[<>]", case.query):
+        return True
+    near = type(case.comparison)(1e-5, case.comparison.annotations)
+    return near.data(case.ref.json["data"], case.test.json["data"]) is None
+
+
+KNOWN = [
+    Known(
+        "samples of repaired histograms",
+        ("annotation",),
+        re.compile(r"\bhistogram_(quantiles?|fraction)\b"),
+        "the number of samples in the info about repaired classic histograms doubles with each step",
+        notes_without(r"over \d+ samples"),
+    ),
+    Known(
+        "timestamp without offset",
+        ("value",),
+        re.compile(r"\btimestamp\s*\([^()]*(offset[^()]*@|@[^()]*(\(\))?[^()]*offset)"),
+        "timestamp() of a selector with @ and offset forgets the offset",
+    ),
+    Known(
+        "empty buckets",
+        ("value",),
+        SELECTOR,
+        "which empty buckets a stored histogram has depends on how chunks were cut; 0 * NaN, 0 / 0 and ranks of negative "
+        "counts show them",
+        empty_buckets,
+    ),
+    Known(
+        "leading zeros",
+        ("order",),
+        re.compile(r"^\s*sort_by_label"),
+        "sort_by_label takes 0.25 to come before 0.025 and 0.025 before 0.25, so that the order is that of the algorithm",
+        order_of_zeros,
+    ),
+    Known(
+        "order of addition",
+        ("value",),
+        re.compile(r"\b(stddev|stdvar)\b"),
+        "deviations are added up in the order of the series, which is not defined, and cancel out",
+        order_of_addition,
+    ),
+    Known(
+        "types of one pair of many",
+        ("annotation",),
+        re.compile(r"[-+*/%^<>=]|\batan2\b"),
+        "of samples of incompatible types an info names those of one pair, and which depends on the order of the series",
+        notes_without(r'(binary operator "[^"]*"): \w+ \S+ \w+', r"\1"),
+    ),
+    Known(
+        "absent label with two matchers",
+        ("value",),
+        re.compile(r"\babsent(_over_time)?\s*\([^()]*\b(\w+)(!=|!~)[^()]*\b\2="),
+        "finding series puts the selector's matchers into another order, from which absent() then makes its labels",
+    ),
+]
