@@ -58,9 +58,19 @@ fn escape(text: &str, out: &mut String) {
             '\x0c' => out.push_str("\\f"),
             '\x0b' => out.push_str("\\v"),
             c if (c as u32) < 0x20 || c as u32 == 0x7f => out.push_str(&format!("\\x{:02x}", c as u32)),
-            c => out.push(c),
+            c if c.is_ascii() || is_printable(c) => out.push(c),
+            c if c <= '\u{ffff}' => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c => out.push_str(&format!("\\U{:08x}", c as u32)),
         }
     }
+}
+
+/// Go's `unicode.IsPrint` of what is not ASCII: neither blank, control, format nor unassigned.
+fn is_printable(c: char) -> bool {
+    // The standard library escapes the same in a text, but for marks at its beginning.
+    let mut bytes = [b'x', 0, 0, 0, 0];
+    let len = 1 + c.encode_utf8(&mut bytes[1..]).len();
+    std::str::from_utf8(&bytes[..len]).is_ok_and(|text| text.escape_debug().nth(1) != Some('\\'))
 }
 
 /// Undoes the `U__` escaping of names (`U__my_2e_label` is `my.label`); a name with a wrong escape is
@@ -93,6 +103,19 @@ pub fn unescape_value_encoding(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quoted_as_by_go() {
+        for (text, quoted) in [
+            ("a\"\\\n\x01\x7f", r#""a\"\\\n\x01\x7f""#),
+            ("é\u{301}日😀\u{fffd}", "\"é\u{301}日😀\u{fffd}\""),
+            ("\u{a0}\u{85}\u{ad}\u{200b}\u{3000}\u{e000}", r#""\u00a0\u0085\u00ad\u200b\u3000\ue000""#),
+            ("\u{e0001}\u{10ffff}", r#""\U000e0001\U0010ffff""#),
+        ] {
+            assert_eq!(quote(text), quoted);
+        }
+        assert_eq!(quote_bytes(b"a\xff"), r#""a\xff""#);
+    }
 
     #[test]
     fn value_encoding() {
