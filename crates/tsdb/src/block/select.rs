@@ -201,28 +201,40 @@ impl Series for BlockSeries {
 
     fn decode(&self, range: Interval, column: &mut Column) -> Result<(), SelectError> {
         let mut failed: Option<String> = None;
+        let mut fail = |what: &dyn std::fmt::Display| {
+            failed.get_or_insert_with(|| format!("{}: {what}", self.selected.block.dir.display()));
+        };
         // What other sources have put there may be later.
         let begin = column.len();
-        let mut decode = |chunk: &ChunkMeta, column: &mut Column| {
-            let decoded = self.selected.block.segments.chunk(chunk.chunk_ref).and_then(|(encoding, bytes)| {
-                chunk::decode(encoding, bytes, range.start.0..=range.end.0, column)
-                    .map_err(|what| BlockError::Corrupt(format!("cannot populate chunk {}: {what}", chunk.chunk_ref.0)))
-            });
-            if let Err(error) = decoded {
-                failed.get_or_insert_with(|| format!("{}: {error}", self.selected.block.dir.display()));
-            }
-        };
+        let times = range.start.0..=range.end.0;
+        let cannot = |chunk: &ChunkMeta, what| BlockError::Corrupt(format!("cannot populate chunk {}: {what}", chunk.chunk_ref.0));
         let wanted = self.chunks().iter().filter(|chunk| chunk.max_time >= range.start.0 && chunk.min_time <= range.end.0);
         if self.entry().overlapping {
             let mut chunks: Vec<ChunkMeta> = wanted.copied().collect();
             let range_of = |chunk: &ChunkMeta| (chunk.min_time, chunk.max_time);
             let merged: Result<(), Infallible> = merge::decode_chunks(&mut chunks, range_of, column, |chunk, column| {
-                decode(chunk, column);
+                let bytes = self.selected.block.segments.chunk(chunk.chunk_ref);
+                let decoded = bytes.and_then(|(encoding, bytes)| {
+                    chunk::decode(encoding, bytes, times.clone(), column).map_err(|what| cannot(chunk, what))
+                });
+                if let Err(error) = decoded {
+                    fail(&error);
+                }
                 Ok(())
             });
             let Ok(()) = merged;
         } else {
-            wanted.for_each(|chunk| decode(chunk, column));
+            let (mut metas, mut chunks) = (Vec::new(), Vec::new());
+            for meta in wanted {
+                match self.selected.block.segments.chunk(meta.chunk_ref) {
+                    Ok(chunk) => {
+                        metas.push(meta);
+                        chunks.push(chunk);
+                    }
+                    Err(error) => fail(&error),
+                }
+            }
+            chunk::decode_run(&chunks, times, column, |at, what| fail(&cannot(metas[at], what)));
         }
         if let Some(deleted) = self.deleted() {
             deleted.retain(column, begin);

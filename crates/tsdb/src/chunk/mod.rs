@@ -6,6 +6,7 @@ pub mod encode;
 mod float;
 mod histogram;
 mod integer;
+mod lanes;
 mod layout;
 pub mod open;
 mod sink;
@@ -14,6 +15,7 @@ mod starts;
 mod windows;
 pub mod xor;
 pub mod xor2;
+mod xor_decoder;
 
 pub use encode::{EncodeOptions, encode};
 pub use open::{Appended, OpenChunk};
@@ -156,6 +158,27 @@ pub fn decode(encoding: Encoding, bytes: &[u8], range: RangeInclusive<i64>, colu
         Encoding::Histogram | Encoding::HistogramSt => decode_histograms::<Histogram>(encoding, bytes, range, column),
         Encoding::FloatHistogram | Encoding::FloatHistogramSt => decode_histograms::<FloatHistogram>(encoding, bytes, range, column),
         Encoding::Xor2 => xor2::decode(bytes, range, column),
+    }
+}
+
+/// Appends the samples of chunks that follow each other and of which no two overlap, as [`decode`] does one by one but faster.
+///
+/// Tells `failed` which chunk, by its place, is damaged; the others' samples are there all the same.
+pub fn decode_run(chunks: &[(Encoding, &[u8])], range: RangeInclusive<i64>, column: &mut Column, mut failed: impl FnMut(usize, Corrupt)) {
+    let mut at = 0;
+    for run in chunks.chunk_by(|a, b| a.0 == Encoding::Xor && b.0 == Encoding::Xor) {
+        let together: Vec<&[u8]> = run.iter().map(|(_, bytes)| *bytes).collect();
+        let done = run.len() > 1 && lanes::decode(&together, range.clone(), &mut column.times, &mut column.values).is_ok();
+        if done && !column.starts.is_empty() {
+            column.starts.resize(column.times.len(), 0);
+        }
+        for (encoding, bytes) in run.iter().filter(|_| !done) {
+            if let Err(corrupt) = decode(*encoding, bytes, range.clone(), column) {
+                failed(at, corrupt);
+            }
+            at += 1;
+        }
+        at += if done { run.len() } else { 0 };
     }
 }
 

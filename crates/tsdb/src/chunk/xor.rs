@@ -10,7 +10,9 @@
 //! - Decoding any bytes returns, without panic, and yields at most as many samples as the header says.
 
 pub use super::Corrupt;
-use super::bits::{self, NO_WINDOW, Reader, WINDOW_BITS, Window};
+use super::bits::{self, NO_WINDOW, Reader, Window};
+use super::lanes;
+use super::xor_decoder::Decoder;
 use std::ops::RangeInclusive;
 
 /// Bytes before the stream of bits: the count of samples.
@@ -51,7 +53,7 @@ impl XorAppender {
     /// As [`XorAppender::resume`], of bytes of which the samples may not be all; how many they are.
     pub(crate) fn resume_within(bytes: &[u8]) -> Result<(Self, usize), Corrupt> {
         let count = sample_count(bytes).ok_or(Corrupt::NoHeader { len: bytes.len() })?;
-        let mut decoder = Decoder::new(&bytes[HEADER_LEN..], count);
+        let mut decoder = Decoder::new(&bytes[HEADER_LEN..], bytes.len() - HEADER_LEN, count);
         for _ in 0..count {
             decoder.next()?;
         }
@@ -183,170 +185,12 @@ pub(crate) fn first_time(bytes: &[u8]) -> Option<i64> {
 
 /// Appends the samples of a chunk with times in `range` to `times` and `values`.
 ///
-/// On an error both are as they were.
+/// On an error both are as they were. Several chunks of a series are faster together: [`super::decode_run`].
 ///
 /// # Errors
 /// [`Corrupt`] when the bytes end too early or hold what no writer writes.
 pub fn decode(bytes: &[u8], range: RangeInclusive<i64>, times: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<(), Corrupt> {
-    let count = sample_count(bytes).ok_or(Corrupt::NoHeader { len: bytes.len() })?;
-    let stream = &bytes[HEADER_LEN..];
-    // A sample takes at least two bits, so that a false count asks for no memory.
-    if usize::from(count) > stream.len() * 4 {
-        return Err(Corrupt::Short { len: bytes.len(), count });
-    }
-    let (times_before, values_before) = (times.len(), values.len());
-    times.resize(times_before + usize::from(count), 0);
-    values.resize(values_before + usize::from(count), 0.0);
-    let mut decoder = Decoder::new(stream, count);
-    let decoded = decoder.run(&mut times[times_before..], &mut values[values_before..]).and_then(|()| decoder.check_length());
-    if let Err(corrupt) = decoded {
-        times.truncate(times_before);
-        values.truncate(values_before);
-        return Err(corrupt);
-    }
-    let fresh = &times[times_before..];
-    let from = fresh.partition_point(|time| time < range.start());
-    let to = fresh.partition_point(|time| time <= range.end()).max(from);
-    times.truncate(times_before + to);
-    values.truncate(values_before + to);
-    times.drain(times_before..times_before + from);
-    values.drain(values_before..values_before + from);
-    Ok(())
-}
-
-/// Walks a stream of bits. Reads beyond the end give zeros; [`Decoder::check_length`] then tells, once for all samples.
-struct Decoder<'a> {
-    reader: Reader<'a>,
-    total: u16,
-    done: u16,
-    time: i64,
-    value_bits: u64,
-    delta: u64,
-    leading: u8,
-    /// Significant bits of the current window, 1 to 64, and zeros to the right of them.
-    significant: u32,
-    shift: u32,
-}
-
-impl<'a> Decoder<'a> {
-    fn new(stream: &'a [u8], total: u16) -> Self {
-        Self {
-            reader: Reader::new(stream),
-            total,
-            done: 0,
-            time: i64::MIN,
-            value_bits: 0,
-            delta: 0,
-            leading: NO_WINDOW,
-            significant: 64,
-            shift: 0,
-        }
-    }
-
-    /// Decodes as many samples as the slices, which are of one length, have room for.
-    fn run(&mut self, times: &mut [i64], values: &mut [f64]) -> Result<(), Corrupt> {
-        let mut rest = times.iter_mut().zip(values.iter_mut());
-        for (time, value) in rest.by_ref().take(2) {
-            self.next()?;
-            (*time, *value) = (self.time, f64::from_bits(self.value_bits));
-        }
-        for (time, value) in rest {
-            self.next_of_many()?;
-            (*time, *value) = (self.time, f64::from_bits(self.value_bits));
-        }
-        Ok(())
-    }
-
-    fn next(&mut self) -> Result<(), Corrupt> {
-        match self.done {
-            0 => {
-                self.time = self.reader.varint().ok_or(Corrupt::Field { field: "variable-length number", sample: 0 })?;
-                self.value_bits = self.reader.take(64);
-                self.done = 1;
-                Ok(())
-            }
-            1 => {
-                self.delta = self.reader.uvarint().ok_or(Corrupt::Field { field: "variable-length number", sample: 1 })?;
-                self.time = self.time.wrapping_add(self.delta as i64);
-                let window = self.reader.window();
-                self.value(window, 0)
-            }
-            _ => self.next_of_many(),
-        }
-    }
-
-    /// A sample from the third on: the change of the delta, then the value.
-    #[inline(always)]
-    fn next_of_many(&mut self) -> Result<(), Corrupt> {
-        let window = self.reader.window();
-        if window >> 63 == 0 {
-            self.time = self.time.wrapping_add(self.delta as i64);
-            return self.value(window << 1, 1);
-        }
-        let (header, len) = match window >> 60 {
-            0b1000..=0b1011 => (2, 14),
-            0b1100..=0b1101 => (3, 17),
-            0b1110 => (4, 20),
-            _ => {
-                self.reader.position += 4;
-                let change = self.reader.take(64);
-                self.delta = self.delta.wrapping_add(change);
-                self.time = self.time.wrapping_add(self.delta as i64);
-                let window = self.reader.window();
-                return self.value(window, 0);
-            }
-        };
-        let bits = (window << header) >> (64 - len);
-        // The range is (-2^(len-1), 2^(len-1)]: the middle value counts as positive.
-        let change = if bits > 1 << (len - 1) { bits.wrapping_sub(1 << len) } else { bits };
-        self.delta = self.delta.wrapping_add(change);
-        self.time = self.time.wrapping_add(self.delta as i64);
-        self.value(window << (header + len), header + len)
-    }
-
-    /// The value's field, at the top of `window`; `used` bits before it (at most 24) have been consumed.
-    #[inline(always)]
-    fn value(&mut self, window: u64, used: u32) -> Result<(), Corrupt> {
-        let sample = self.done;
-        self.done += 1;
-        if window >> 63 == 0 {
-            self.reader.position += used as usize + 1;
-            return Ok(());
-        }
-        let mut used = used + 2;
-        let mut window_after = window << 2;
-        if window >> 62 == 0b11 {
-            let leading = (window_after >> 59) as u32;
-            let significant = match (window_after >> 53) as u32 & 0x3f {
-                0 => 64,
-                bits => bits,
-            };
-            if leading + significant > 64 {
-                return Err(Corrupt::Field { field: "count of significant bits", sample });
-            }
-            self.leading = leading as u8;
-            self.significant = significant;
-            self.shift = 64 - leading - significant;
-            used += 11;
-            window_after <<= 11;
-        }
-        self.reader.position += used as usize;
-        let bits = if used + self.significant <= WINDOW_BITS {
-            self.reader.position += self.significant as usize;
-            window_after >> (64 - self.significant)
-        } else {
-            self.reader.take(self.significant)
-        };
-        self.value_bits ^= bits << self.shift;
-        Ok(())
-    }
-
-    fn check_length(&self) -> Result<(), Corrupt> {
-        if self.reader.exceeded() {
-            return Err(Corrupt::Short { len: self.reader.stream.len() + HEADER_LEN, count: self.total });
-        }
-        Ok(())
-    }
+    lanes::decode(&[bytes], range, times, values)
 }
 
 /// The lowest `len` bits of a number.

@@ -243,9 +243,53 @@ impl Copied {
             });
             let Ok(()) = merged;
         } else {
-            parts.filter(|part| overlapping(part, &in_order)).for_each(|part| decode(&part, in_order.clone(), column));
+            let mut parts = parts.filter(|part| overlapping(part, &in_order));
+            match (parts.next(), parts.next()) {
+                (Some(one), None) => decode(&one, in_order, column),
+                (Some(first), Some(second)) => {
+                    damage = self.decode_in_order([first, second].into_iter().chain(parts), in_order.clone(), column);
+                }
+                _ => {}
+            }
         }
         rare.inspect(|rare| rare.deleted.retain(column, from));
+        damage
+    }
+
+    /// Chunks in order are decoded together, which is faster; their bytes are copied, as some lie in files that may not be held.
+    fn decode_in_order<'c>(
+        &self,
+        parts: impl Iterator<Item = Part<'c>>,
+        times: RangeInclusive<i64>,
+        column: &mut Column,
+    ) -> Result<(), String> {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        let mut damage = Ok(());
+        for part in parts {
+            let mut copy = |encoding: Encoding, chunk: &[u8]| {
+                bytes.extend_from_slice(chunk);
+                ends.push((encoding, bytes.len()));
+            };
+            let copied = match part {
+                Part::Full(full) => self.read(full, copy),
+                Part::Open(open) => Ok(copy(open.encoding, &self.open[open.bytes.clone()])),
+                // There are none beside which chunks are in order.
+                Part::Late(_) => Ok(()),
+            };
+            damage = damage.and(copied);
+        }
+        let mut begin = 0;
+        let chunk = |(encoding, end): &(Encoding, usize)| {
+            let chunk = &bytes[begin..*end];
+            begin = *end;
+            (*encoding, chunk)
+        };
+        let chunks: Vec<(Encoding, &[u8])> = ends.iter().map(chunk).collect();
+        chunk::decode_run(&chunks, times, column, |_, corrupt| {
+            if damage.is_ok() {
+                damage = Err(corrupt.to_string());
+            }
+        });
         damage
     }
 

@@ -1,0 +1,207 @@
+//! XOR chunks of one series, decoded several at a time.
+//!
+//! Where a sample begins depends on how long the one before is, and that on whether its value changed, which no processor can
+//! foresee: decoding one chunk is waiting, or guessing wrong, most of the time. Chunks do not depend on each other: they are
+//! walked abreast, a sample of each in turn, without a branch on it. What is rare is left to the plain decoder.
+
+use super::Corrupt;
+use super::xor::{HEADER_LEN, sample_count};
+use super::xor_decoder::Decoder;
+use std::ops::RangeInclusive;
+
+/// So many are walked abreast.
+const LANES: usize = 4;
+/// Zeros behind a stream, so that its last samples are no other than those before.
+const PADDING: usize = 16;
+
+/// Appends the samples with times in `range` of chunks that follow each other. On an error `times` and `values` are as they were.
+pub(super) fn decode(chunks: &[&[u8]], range: RangeInclusive<i64>, times: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<(), Corrupt> {
+    let mut count = 0;
+    for chunk in chunks {
+        count += usize::from(checked_count(chunk)?);
+    }
+    let before = times.len();
+    times.resize(before + count, 0);
+    values.resize(before + count, 0.0);
+    if let Err(corrupt) = whole(chunks, &mut times[before..], &mut values[before..]) {
+        times.truncate(before);
+        values.truncate(before);
+        return Err(corrupt);
+    }
+    // Mostly there is nothing to leave out.
+    if times.last().is_some_and(|last| last > range.end()) {
+        let to = before + times[before..].partition_point(|time| time <= range.end());
+        times.truncate(to);
+        values.truncate(to);
+    }
+    if times.get(before).is_some_and(|first| first < range.start()) {
+        let from = before + times[before..].partition_point(|time| time < range.start());
+        times.drain(before..from);
+        values.drain(before..from);
+    }
+    Ok(())
+}
+
+/// What the header says, if there can be so many.
+fn checked_count(chunk: &[u8]) -> Result<u16, Corrupt> {
+    let count = sample_count(chunk).ok_or(Corrupt::NoHeader { len: chunk.len() })?;
+    // A sample takes at least two bits, so that a false count asks for no memory.
+    if usize::from(count) > (chunk.len() - HEADER_LEN) * 4 {
+        return Err(Corrupt::Short { len: chunk.len(), count });
+    }
+    Ok(count)
+}
+
+/// Decodes the chunks of these lanes.
+macro_rules! abreast {
+    ($($lane:ident),*) => {{
+        let mut common = usize::MAX;
+        $(
+            let mut $lane = $lane;
+            $lane.some(2)?;
+            common = common.min($lane.times.len());
+        )*
+        for at in 0..common {
+            $($lane.one(at)?;)*
+        }
+        $(
+            $lane.skip(common);
+            $lane.rest()?;
+        )*
+    }};
+}
+
+/// How the values of a chunk change.
+#[derive(PartialEq, Eq)]
+enum Pace {
+    /// Hardly ever: many samples can be passed by at a time.
+    Idle,
+    /// Now and then, which nobody can foresee.
+    Mixed,
+    /// Nearly always, as a processor soon learns.
+    Busy,
+}
+
+impl Pace {
+    fn of(chunk: &[u8]) -> Self {
+        // The first two samples take some twenty bytes, those that repeat two bits.
+        let (bits, count) = (chunk.len().saturating_sub(20) * 8, usize::from(sample_count(chunk).unwrap_or(0)));
+        match bits {
+            _ if bits * 2 < count * 5 => Self::Idle,
+            _ if bits < count * 40 => Self::Mixed,
+            _ => Self::Busy,
+        }
+    }
+}
+
+/// All samples; the slices have room for just as many.
+fn whole(chunks: &[&[u8]], mut times: &mut [i64], mut values: &mut [f64]) -> Result<(), Corrupt> {
+    let mut padded = Vec::new();
+    for group in chunks.chunks(LANES) {
+        let abreast = group.len() > 1 && group.iter().all(|chunk| Pace::of(chunk) == Pace::Mixed);
+        padded.clear();
+        for chunk in group.iter().filter(|_| abreast) {
+            padded.extend_from_slice(&chunk[HEADER_LEN..]);
+            padded.extend_from_slice(&[0; PADDING]);
+        }
+        let mut streams = padded.as_slice();
+        let mut lanes = group.iter().map(|chunk| {
+            let len = chunk.len() - HEADER_LEN;
+            let count = sample_count(chunk).unwrap_or(0);
+            let (mut stream, others) = streams.split_at(if abreast { len + PADDING } else { 0 });
+            if !abreast {
+                stream = &chunk[HEADER_LEN..];
+            }
+            let (times_here, times_after) = std::mem::take(&mut times).split_at_mut(usize::from(count));
+            let (values_here, values_after) = std::mem::take(&mut values).split_at_mut(usize::from(count));
+            (streams, times, values) = (others, times_after, values_after);
+            Lane { decoder: Decoder::new(stream, len, count), times: times_here, values: values_here }
+        });
+        match [lanes.next(), lanes.next(), lanes.next(), lanes.next()] {
+            [Some(a), Some(b), Some(c), Some(d)] if abreast => abreast!(a, b, c, d),
+            [Some(a), Some(b), c, _] if abreast => {
+                abreast!(a, b);
+                c.map_or(Ok(()), Lane::rest)?;
+            }
+            lanes => {
+                for (lane, chunk) in lanes.into_iter().flatten().zip(group) {
+                    if Pace::of(chunk) == Pace::Idle { lane.idle()? } else { lane.rest()? }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is left of a chunk, and the room for it.
+struct Lane<'s, 't> {
+    decoder: Decoder<'s>,
+    times: &'t mut [i64],
+    values: &'t mut [f64],
+}
+
+#[cold]
+#[inline(never)]
+fn plainly(mut decoder: Decoder<'_>) -> Result<Decoder<'_>, Corrupt> {
+    decoder.next_of_many().map(|()| decoder)
+}
+
+impl Lane<'_, '_> {
+    /// Decodes a sample, neither the first nor the second, to this place.
+    #[inline(always)]
+    fn one(&mut self, at: usize) -> Result<(), Corrupt> {
+        if !self.decoder.next_unforeseen() {
+            self.decoder = plainly(self.decoder)?;
+        }
+        (self.times[at], self.values[at]) = (self.decoder.time, f64::from_bits(self.decoder.value_bits));
+        Ok(())
+    }
+
+    /// Decodes at most so many samples.
+    fn some(&mut self, count: usize) -> Result<(), Corrupt> {
+        let count = count.min(self.times.len());
+        for (time, value) in self.times.iter_mut().zip(self.values.iter_mut()).take(count) {
+            self.decoder.next()?;
+            (*time, *value) = (self.decoder.time, f64::from_bits(self.decoder.value_bits));
+        }
+        self.skip(count);
+        Ok(())
+    }
+
+    /// Leaves out room that is filled.
+    fn skip(&mut self, count: usize) {
+        self.times = &mut std::mem::take(&mut self.times)[count..];
+        self.values = &mut std::mem::take(&mut self.values)[count..];
+    }
+
+    /// Decodes all that is left.
+    fn rest(mut self) -> Result<(), Corrupt> {
+        self.some(2)?;
+        for (time, value) in self.times.iter_mut().zip(self.values.iter_mut()) {
+            self.decoder.next_of_many()?;
+            (*time, *value) = (self.decoder.time, f64::from_bits(self.decoder.value_bits));
+        }
+        self.decoder.check_length()
+    }
+
+    /// As [`Self::rest`], many samples at a time where nothing changes.
+    fn idle(mut self) -> Result<(), Corrupt> {
+        self.some(2)?;
+        let mut room = self.times.iter_mut().zip(self.values.iter_mut());
+        while room.len() > 0 {
+            for (time, value) in room.by_ref().take(self.decoder.unchanged()) {
+                self.decoder.repeat();
+                (*time, *value) = (self.decoder.time, f64::from_bits(self.decoder.value_bits));
+            }
+            if let Some((time, value)) = room.next() {
+                self.decoder.next_of_many()?;
+                (*time, *value) = (self.decoder.time, f64::from_bits(self.decoder.value_bits));
+            }
+        }
+        self.decoder.check_length()
+    }
+}
+
+#[cfg(test)]
+#[path = "lanes_tests.rs"]
+mod tests;
