@@ -176,7 +176,7 @@ impl<'a> Decoder<'a> {
         }
         let from = bit + used;
         // At most 44 bits, which the mask tells the compiler.
-        let bits = eight(from as usize / 8 & 7) << (from % 8) >> ((64 - self.significant) & 63);
+        let bits = eight((from as usize / 8) & 7) << (from % 8) >> ((64 - self.significant) & 63);
         self.value_bits ^= bits << (self.shift & 63) & mask;
         self.reader.position = position + (used + (self.significant & mask as u32)) as usize;
         self.delta = delta;

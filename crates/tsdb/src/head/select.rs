@@ -272,7 +272,10 @@ impl Copied {
             };
             let copied = match part {
                 Part::Full(full) => self.read(full, copy),
-                Part::Open(open) => Ok(copy(open.encoding, &self.open[open.bytes.clone()])),
+                Part::Open(open) => {
+                    copy(open.encoding, &self.open[open.bytes.clone()]);
+                    Ok(())
+                }
                 // There are none beside which chunks are in order.
                 Part::Late(_) => Ok(()),
             };
