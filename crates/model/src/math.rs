@@ -5,9 +5,7 @@
 //! fused operations that it uses where the processor has them; the rest is plain arithmetic in Go's order. What Go computes
 //! exactly (`Sqrt`, `Floor`, `Mod` …) is the standard library's.
 //!
-//! After sources that are Copyright 2009, 2010, 2017 The Go Authors, under the BSD-style license at <https://go.dev/LICENSE>;
-//! they follow the FreeBSD library (Copyright 1993 by Sun Microsystems, Inc.: permission to use, copy, modify, and distribute
-//! this software is freely granted, provided that this notice is preserved) and the Cephes library by Stephen L. Moshier.
+//! Written after Go's sources; their license is in `math/LICENSE`.
 
 #![allow(clippy::excessive_precision, reason = "digits as they stand in the sources")]
 
