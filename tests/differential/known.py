@@ -43,7 +43,7 @@ def notes_without(pattern, rest=""):
         def notes(resp, key):
             return {re.sub(pattern, rest, note) for note in resp.json.get(key) or []}
 
-        return all(notes(case.ref, key) == notes(case.test, key) for key in ("warnings", "infos"))
+        return all(notes(case.ref, key) - {""} == notes(case.test, key) - {""} for key in ("warnings", "infos"))
 
     return holds
 
@@ -85,13 +85,27 @@ def without_zeros(text):
     return re.sub(r"\d+", lambda digits: digits.group().lstrip("0") or "0", text)
 
 
-def order_of_zeros(case):
-    """The same order, were numbers with leading zeros equal to those without."""
+def no_order(case):
+    """The same order as far as there is one: up to the first label with values that come before each other."""
     arguments = re.search(r'((?:,\s*"(?:\\.|[^"\\])*"\s*)*)\)\s*$', case.query)
     labels = re.findall(r'"((?:\\.|[^"\\])*)"', arguments[1]) if arguments else []
-    ref, test = case.ref.json["data"]["result"], case.test.json["data"]["result"]
-    keys = [[[without_zeros(s["metric"].get(l, "")) for l in labels] for s in side] for side in (ref, test)]
-    return bool(labels) and keys[0] == keys[1]
+    ref, test = ([s["metric"] for s in side.json["data"]["result"]] for side in (case.ref, case.test))
+    for i, label in enumerate(labels):
+        values = {metric.get(label, "") for metric in ref}
+        numbers = {without_zeros(value) for value in values}
+        if len(numbers) < len(values) or ("" in values and len(values) > 1):
+            keys = [[[m.get(l, "") for l in labels[:i]] for m in side] for side in (ref, test)]
+            if "" not in values:
+                keys = [[k + [without_zeros(m[label])] for k, m in zip(*x)] for x in zip(keys, (ref, test))]
+            return keys[0] == keys[1]
+    return False
+
+
+def types_that_do_not_mix(case):
+    """Both found that as well, and when it is found decides what else is said."""
+    mixed = lambda resp: any("mix of" in note for note in resp.json.get("warnings") or [])
+    rest = notes_without(r"PromQL info: mismatched custom buckets were reconciled during aggregation \(.*\)")
+    return mixed(case.ref) and mixed(case.test) and rest(case)
 
 
 def order_of_addition(case):
@@ -125,11 +139,12 @@ KNOWN = [
         empty_buckets,
     ),
     Known(
-        "leading zeros",
+        "order of labels",
         ("order",),
         re.compile(r"^\s*sort_by_label"),
-        "sort_by_label takes 0.25 to come before 0.025 and 0.025 before 0.25, so that the order is that of the algorithm",
-        order_of_zeros,
+        "sort_by_label takes 0.25 to come before 0.025 and 0.025 before 0.25, and no value likewise, so that the order is that "
+        "of the algorithm",
+        no_order,
     ),
     Known(
         "order of addition",
@@ -144,6 +159,14 @@ KNOWN = [
         re.compile(r"[-+*/%^<>=]|\batan2\b"),
         "of samples of incompatible types an info names those of one pair, and which depends on the order of the series",
         notes_without(r'(binary operator "[^"]*"): \w+ \S+ \w+', r"\1"),
+    ),
+    Known(
+        "mixed buckets in an aggregation",
+        ("annotation",),
+        re.compile(r"\b(sum|avg)\b"),
+        "once exponential and custom buckets have met, a group is no longer added up, and when they meet depends on the order of "
+        "the series",
+        types_that_do_not_mix,
     ),
     Known(
         "absent label with two matchers",

@@ -68,14 +68,24 @@ class Explaining(unittest.TestCase):
                 found = self.name(query, "value", vector(), vector(), lambda text: agrees and text == other)
                 self.assertEqual(found, "empty buckets" if agrees and other != query else None, query)
 
-    def test_order_of_numbers_with_zeros(self):
-        side = lambda *values: vector(*(({"le": v}, "1") for v in values))
+    def test_labels_without_order(self):
+        side = lambda *values: vector(*(({"le": v, "a": "x" * i} if v else {}, "1") for i, v in enumerate(values)))
         query = 'sort_by_label(x{a="b"}, "le")'
-        self.assertEqual(self.name(query, "order", side("0.25", "0.025"), side("0.025", "0.25")), "leading zeros")
+        self.assertEqual(self.name(query, "order", side("0.25", "0.025"), side("0.025", "0.25")), "order of labels")
         self.assertIsNone(self.name(query, "order", side("0.25", "1"), side("1", "0.25")))
         query = 'sort_by_label_desc(label_replace(x, "le", "", "le", "(.+)"), "a", "le")'
-        self.assertEqual(self.name(query, "order", side("0.25", "0.025"), side("0.025", "0.25")), "leading zeros")
+        self.assertEqual(self.name(query, "order", side("0.25", "0.025"), side("0.025", "0.25")), "order of labels")
         self.assertIsNone(self.name("sort_by_label(x)", "order", side("0.25", "0.025"), side("0.025", "0.25")))
+        self.assertEqual(self.name('sort_by_label(x, "le")', "order", side("1", ""), side("", "1")), "order of labels")
+        self.assertEqual(self.name('sort_by_label(x, "le", "a")', "order", side("01", "1"), side("1", "01")), "order of labels")
+        self.assertIsNone(self.name('sort_by_label(x, "a", "le")', "order", side("1", "01"), side("2", "01", "1")))
+
+    def test_mixed_buckets(self):
+        warning, info = "PromQL warning: a mix of", "mismatched custom buckets were reconciled during aggregation (1:2)"
+        ref, test = vector(warnings=[warning]), vector(warnings=[warning], infos=["PromQL info: " + info])
+        self.assertEqual(self.name("sum(x)", "annotation", ref, test), "mixed buckets in an aggregation")
+        self.assertIsNone(self.name("sum(x)", "annotation", vector(), vector(infos=["PromQL info: " + info])))
+        self.assertIsNone(self.name("sum(x)", "annotation", ref, vector(warnings=[warning], infos=["other"])))
 
     def test_deviations(self):
         ref, near, far = (vector(({}, v)) for v in ("100", "100.00001", "101"))
