@@ -97,6 +97,7 @@ class Explaining(unittest.TestCase):
     def test_absent_with_two_matchers(self):
         name = lambda query: self.name(query, "value", vector(({}, "1")), vector(({"a": "b"}, "1")))
         self.assertEqual(name('absent(x{a!="c", a="b"})'), "absent label with two matchers")
+        self.assertEqual(name("absent_over_time(x{a!~'(?i)B', a=`b`}[5m])"), "absent label with two matchers")
         self.assertIsNone(name('absent(x{a="b"})'))
         self.assertIsNone(name('absent(x{ba!="c", a="b"})'))
 
