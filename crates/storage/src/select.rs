@@ -23,6 +23,8 @@ pub struct SelectHints {
     pub cancel: Cancel,
     /// Labels are enough: no sample will be decoded (`/series`).
     pub labels_only: bool,
+    /// Of each series the newest sample in the range is enough.
+    pub newest_only: bool,
     /// The caller needs series in label order.
     pub sorted: bool,
 }

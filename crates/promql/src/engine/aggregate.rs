@@ -177,15 +177,16 @@ impl State {
                 }
             }
         }
-        for step in steps.present.iter() {
-            let value = steps.values[step];
-            if !self.seen.get(step) {
-                self.seen.set(step);
-                self.begin(step, value);
-            } else {
-                self.next(step, value);
+        let mut seen = std::mem::take(&mut self.seen);
+        match self.op {
+            // What most queries do, without asking for each value which that is.
+            AggregateOp::Sum => {
+                let sums = &mut self.values;
+                seen.take_in(steps, |step, value, first| if first { sums[step].sum = value } else { sums[step].add(value) });
             }
+            _ => seen.take_in(steps, |step, value, first| if first { self.begin(step, value) } else { self.next(step, value) }),
         }
+        self.seen = seen;
     }
 
     /// The first sample of a step.

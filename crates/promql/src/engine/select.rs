@@ -10,6 +10,7 @@ use super::pace::{self, Pace};
 use super::source::{Scratch, Source};
 use super::tally::Counter;
 use super::vector::{Grid, Head, Steps};
+use super::window::Border;
 use crate::ast::{Extended, Span};
 use crate::plan::{Selector, WindowSource, Windows};
 use model::value::is_stale;
@@ -79,7 +80,11 @@ impl Deref for Selected {
 
 impl<'c> Evaluator<'c> {
     fn select(self, matchers: &[Matcher], interval: Interval) -> Result<Selected, QueryError> {
-        let hints = SelectHints { sorted: true, cancel: self.ctx.cancel.clone(), ..SelectHints::default() };
+        self.select_with(matchers, interval, false)
+    }
+
+    fn select_with(self, matchers: &[Matcher], interval: Interval, newest_only: bool) -> Result<Selected, QueryError> {
+        let hints = SelectHints { sorted: true, newest_only, cancel: self.ctx.cancel.clone(), ..SelectHints::default() };
         let selection = self.ctx.preparing(|| self.ctx.store.select(interval, matchers, &hints)).map_err(|error| {
             // The store does not know whether it was the time or the client.
             self.ctx.check().err().unwrap_or_else(|| storage_error(error))
@@ -106,7 +111,7 @@ impl<'c> Evaluator<'c> {
         let (ctx, when, lookback) = (self.ctx, selector.when, self.ctx.lookback);
         let totals_only = selector.totals_only;
         let interval = left_open(when.time(grid.start).saturating_sub(lookback), when.time(grid.end()));
-        let series = self.select(&selector.matchers, interval)?;
+        let series = self.select_with(&selector.matchers, interval, grid.count == 1 && !totals_only)?;
         let heads = series.heads(ctx)?;
         let counter = Counter::new(ctx, self.tally);
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
@@ -118,16 +123,14 @@ impl<'c> Evaluator<'c> {
                 mixed::keep_totals(column, windows, Behind::Next);
             }
             let mut out = Steps::absent(grid.count);
-            let mut next = 0;
+            let mut newest = Border::default();
             // How many histograms lie before `next`.
             let mut histograms = 0;
             let pace = Pace::new(ctx);
             for step in 0..grid.count {
                 pace.step()?;
                 let at = when.time(grid.time(step));
-                while next < column.times.len() && column.times[next] <= at {
-                    next += 1;
-                }
+                let next = newest.advance(&column.times, at);
                 if next == 0 {
                     continue;
                 }
@@ -136,11 +139,15 @@ impl<'c> Evaluator<'c> {
                 if time <= at.saturating_sub(lookback) || is_stale(value) {
                     continue;
                 }
+                if pick == Pick::Value && column.histograms.is_empty() {
+                    out.put(step, value);
+                    continue;
+                }
                 while column.histograms.get(histograms).is_some_and(|(index, _)| (*index as usize) < next) {
                     histograms += 1;
                 }
-                let newest = histograms.checked_sub(1).map(|last| &column.histograms[last]);
-                match newest.filter(|(index, _)| *index as usize == next - 1) {
+                let last = histograms.checked_sub(1).map(|last| &column.histograms[last]);
+                match last.filter(|(index, _)| *index as usize == next - 1) {
                     _ if pick == Pick::Time => out.put(step, time as f64 / 1000.0),
                     _ if pick == Pick::Start => out.put(step, column.starts.get(next - 1).copied().unwrap_or(0) as f64 / 1000.0),
                     Some((_, histogram)) => out.put_histogram(step, histogram.clone()),
@@ -285,7 +292,8 @@ impl<'c> Evaluator<'c> {
 
 /// Leaves out staleness markers, of floats and of histograms.
 fn drop_stale(column: &mut Column) {
-    if column.values.iter().any(|v| is_stale(*v)) {
+    // All of them, as looking for the first takes longer.
+    if column.values.iter().fold(false, |any, v| any | is_stale(*v)) {
         retain(column, |value, _| !is_stale(value));
     }
 }

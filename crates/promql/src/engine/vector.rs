@@ -126,6 +126,25 @@ impl Presence {
         })
     }
 
+    /// Adds the steps at which a series has a float, and gives these to `each`, with whether the step is new.
+    #[inline]
+    pub fn take_in(&mut self, series: &Steps, mut each: impl FnMut(usize, f64, bool)) {
+        for (at, (seen, there)) in self.words.iter_mut().zip(&series.present.words).enumerate() {
+            let from = at * 64;
+            if *there == u64::MAX && *seen == u64::MAX {
+                series.values[from..from + 64].iter().enumerate().for_each(|(i, value)| each(from + i, *value, false));
+                continue;
+            }
+            let mut rest = *there;
+            while rest != 0 {
+                let step = from + rest.trailing_zeros() as usize;
+                each(step, series.values[step], *seen >> (step % 64) & 1 == 0);
+                rest &= rest - 1;
+            }
+            *seen |= there;
+        }
+    }
+
     pub fn union_with(&mut self, other: &Self) {
         self.words.iter_mut().zip(&other.words).for_each(|(a, b)| *a |= b);
     }

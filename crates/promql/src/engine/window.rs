@@ -124,16 +124,11 @@ impl Windowed<'_> {
 
     /// Calls `f` for each step whose window holds a sample, in order.
     fn each(&self, mut f: impl FnMut(Window)) {
-        let (mut begin, mut end) = (0, 0);
+        let (mut begins, mut ends) = (Border::default(), Border::default());
         for step in 0..self.grid.count {
             let at = self.when.time(self.grid.time(step));
-            let after = at.saturating_sub(self.range);
-            while end < self.times.len() && self.times[end] <= at {
-                end += 1;
-            }
-            while begin < end && self.times[begin] <= after {
-                begin += 1;
-            }
+            let end = ends.advance(self.times, at);
+            let begin = begins.advance(self.times, at.saturating_sub(self.range)).min(end);
             // Some functions look at each sample of each window.
             if !self.pace.go_on_after(1 + (end - begin) / 128) {
                 return;
@@ -158,7 +153,9 @@ impl Windowed<'_> {
             Vec::new()
         };
         let mut next_reset = 0;
-        let range_seconds = seconds_of_range(self.range);
+        let per = (function == WindowFunction::Rate).then(|| seconds_of_range(self.range));
+        // Windows of regular series look alike.
+        let mut reach = Reach::of(Shape::default(), per);
         self.each(|w| {
             *looked_at += (w.end - w.begin) as u64;
             let intervals = w.end - w.begin - 1;
@@ -182,38 +179,32 @@ impl Windowed<'_> {
                 gain += before;
             }
             let (first, last) = (self.times[w.begin], self.times[w.end - 1]);
-            let mut to_start = first.saturating_sub(w.at.saturating_sub(self.range)) as f64 / 1000.0;
-            let mut to_end = w.at.saturating_sub(last) as f64 / 1000.0;
-            let mut sampled = (last - first) as f64 / 1000.0;
-            let spacing = if intervals == 0 { 0.0 } else { sampled / intervals as f64 };
-            let threshold = spacing * 1.1;
-            if to_start >= threshold {
-                to_start = spacing / 2.0;
+            let shape = Shape {
+                intervals,
+                to_start: first.saturating_sub(w.at.saturating_sub(self.range)),
+                to_end: w.at.saturating_sub(last),
+                sampled: last - first,
+            };
+            if shape != reach.shape {
+                reach = Reach::of(shape, per);
             }
+            let Reach { to_start, to_end, sampled, factor, .. } = reach;
             if let Some(start) = started {
                 // It began at zero then, and there is nothing to extrapolate.
-                to_start = 0.0;
-                sampled = (last - start) as f64 / 1000.0;
                 gain += first_value;
-            } else if counter {
-                // A counter was never below zero: don't extrapolate to before it was zero.
-                let mut to_zero = to_start;
-                if gain > 0.0 && first_value >= 0.0 {
-                    to_zero = sampled * (first_value / gain);
-                }
+                out.put(w.step, gain * extrapolation((last - start) as f64 / 1000.0, 0.0, to_end, per));
+                return;
+            }
+            // A counter was never below zero: don't extrapolate to before it was zero. Mostly a look without a division
+            // tells that it was zero long before, by more than rounding could change.
+            let reached = to_start * gain;
+            let long_before = reached > f64::MIN_POSITIVE * 1e20 && first_value * sampled > reached * (1.0 + 1e-9);
+            if counter && !long_before && gain > 0.0 && first_value >= 0.0 {
+                let to_zero = sampled * (first_value / gain);
                 if to_zero < to_start {
-                    to_start = to_zero;
+                    out.put(w.step, gain * extrapolation(sampled, to_zero, to_end, per));
+                    return;
                 }
-            }
-            if to_end >= threshold {
-                to_end = spacing / 2.0;
-            }
-            let mut factor = 1.0;
-            if sampled != 0.0 {
-                factor = (sampled + to_start + to_end) / sampled;
-            }
-            if function == WindowFunction::Rate {
-                factor /= range_seconds;
             }
             out.put(w.step, gain * factor);
         });
@@ -297,6 +288,73 @@ impl Windowed<'_> {
             out.put(w.step, (prefix[w.end - 1] - prefix[w.begin]) as f64);
         });
     }
+}
+
+/// How many samples lie before a limit, which never falls from one call to the next, or on it.
+#[derive(Default)]
+pub(crate) struct Border {
+    at: usize,
+    /// How far it went the last time.
+    stride: usize,
+}
+
+impl Border {
+    #[inline]
+    pub fn advance(&mut self, times: &[i64], limit: i64) -> usize {
+        // Series and steps are regular, mostly: it goes as far as the last time.
+        let mut at = (self.at + self.stride).min(times.len());
+        while at > self.at && times[at - 1] > limit {
+            at -= 1;
+        }
+        while at < times.len() && times[at] <= limit {
+            at += 1;
+        }
+        self.stride = at - self.at;
+        self.at = at;
+        at
+    }
+}
+
+/// A window's samples and borders, in milliseconds.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Shape {
+    intervals: usize,
+    /// From the window's begin to the first sample.
+    to_start: i64,
+    /// From the last sample to the window's end.
+    to_end: i64,
+    sampled: i64,
+}
+
+/// How far a window's samples are extrapolated, in seconds, and by which factor.
+#[derive(Clone, Copy)]
+struct Reach {
+    shape: Shape,
+    to_start: f64,
+    to_end: f64,
+    sampled: f64,
+    factor: f64,
+}
+
+impl Reach {
+    fn of(shape: Shape, per: Option<f64>) -> Self {
+        let [mut to_start, mut to_end, sampled] = [shape.to_start, shape.to_end, shape.sampled].map(|ms| ms as f64 / 1000.0);
+        let spacing = if shape.intervals == 0 { 0.0 } else { sampled / shape.intervals as f64 };
+        let threshold = spacing * 1.1;
+        if to_start >= threshold {
+            to_start = spacing / 2.0;
+        }
+        if to_end >= threshold {
+            to_end = spacing / 2.0;
+        }
+        Self { shape, to_start, to_end, sampled, factor: extrapolation(sampled, to_start, to_end, per) }
+    }
+}
+
+/// By what a gain is multiplied; `per` so many seconds if it is a rate.
+fn extrapolation(sampled: f64, to_start: f64, to_end: f64, per: Option<f64>) -> f64 {
+    let factor = if sampled == 0.0 { 1.0 } else { (sampled + to_start + to_end) / sampled };
+    per.map_or(factor, |seconds| factor / seconds)
 }
 
 /// Does its start timestamp say that a sample is the first after a reset? One that points at the predecessor does if

@@ -8,7 +8,7 @@ use super::Head;
 use super::mapped::HeadFile;
 use super::ooo::{OooPart, OooSamples};
 use super::sequence::Sequence;
-use super::series::{FullChunk, MemSeries};
+use super::series::{FullChunk, MemSeries, Newest};
 use super::slab::{Slab, slab_number};
 use crate::chunk::{self, Encoding, Sample, Value};
 use crate::merge;
@@ -42,6 +42,8 @@ pub(super) struct Entry {
     full: Range<u32>,
     open: Option<OpenCopy>,
     rare: Option<Box<RareCopy>>,
+    /// Instead of all chunks, the newest sample.
+    newest: Option<(i64, f64)>,
     /// Samples in order after it belong to commits that the selection does not see.
     visible_until: i64,
     samples: u32,
@@ -65,6 +67,24 @@ struct RareCopy {
 struct HeadSeries {
     copied: Arc<Copied>,
     at: u32,
+}
+
+/// What is wanted of each series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Labels,
+    Newest,
+    All,
+}
+
+impl Wanted {
+    fn of(hints: &SelectHints) -> Self {
+        match hints {
+            SelectHints { labels_only: true, .. } => Self::Labels,
+            SelectHints { newest_only: true, .. } => Self::Newest,
+            _ => Self::All,
+        }
+    }
 }
 
 /// One run of samples of an entry.
@@ -97,7 +117,7 @@ impl FullChunk {
 
 impl Copied {
     /// Copies what a view up to `upto` sees of a series in `range`; whether that is anything.
-    pub(super) fn copy(&mut self, head: &Head, slab: &Slab, slot: u32, range: Interval, labels_only: bool, upto: Sequence) -> bool {
+    pub(super) fn copy(&mut self, head: &Head, slab: &Slab, slot: u32, range: Interval, wanted: Wanted, upto: Sequence) -> bool {
         let Some(series) = slab.series(Slot(slot)) else { return false };
         let (start, end) = (range.start.0, range.end.0);
         let (full_from, open_from) = (self.full.len() as u32, self.open.len());
@@ -107,10 +127,24 @@ impl Copied {
             full: 0..0,
             open: None,
             rare: None,
+            newest: None,
             visible_until: slab.visible_until(Slot(slot), upto).unwrap_or(i64::MIN),
             samples: 0,
         };
         let last = entry.visible_until.min(end);
+        if wanted == Wanted::Newest
+            && let (Newest::Float(value), Some(open)) = (series.newest(), series.open())
+            && (start..=last).contains(&open.max_time)
+            // Start timestamps are in the chunk alone.
+            && open.encoding == Encoding::Xor
+            && series.ooo().is_none()
+            && series.deleted().is_none()
+        {
+            (entry.newest, entry.samples) = (Some((open.max_time, value)), 1);
+            self.series.push(entry);
+            return true;
+        }
+        let labels_only = wanted == Wanted::Labels;
         let mut overlaps = false;
         let from = series.mapped().partition_point(|chunk| chunk.max_time() < start);
         for chunk in series.mapped()[from..].iter().take_while(|chunk| chunk.min_time() <= last) {
@@ -168,7 +202,16 @@ impl Copied {
         let rare = RareCopy { late: chunks.into_iter().map(part).collect(), deleted: deleted.cloned().unwrap_or_default() };
         let full = self.full.len() as u32..self.full.len() as u32;
         let rare = Some(Box::new(rare));
-        self.series.push(Entry { labels: Labels::empty(), slot, full, open: None, rare, visible_until: i64::MIN, samples: 0 });
+        self.series.push(Entry {
+            labels: Labels::empty(),
+            slot,
+            full,
+            open: None,
+            rare,
+            newest: None,
+            visible_until: i64::MIN,
+            samples: 0,
+        });
     }
 
     fn push_full(&mut self, head: &Head, chunk: FullChunk) {
@@ -217,6 +260,10 @@ impl Copied {
     }
 
     fn decode(&self, entry: &Entry, range: Interval, column: &mut Column) -> Result<(), String> {
+        if let Some((time, value)) = entry.newest {
+            column.push(Timestamp(time), value);
+            return Ok(());
+        }
         let in_order = range.start.0..=range.end.0.min(entry.visible_until);
         let from = column.len();
         let full = &self.full[entry.full.start as usize..entry.full.end as usize];
@@ -371,7 +418,7 @@ impl Head {
         &self,
         slots: &RoaringBitmap,
         range: Interval,
-        (labels_only, limit): (bool, usize),
+        (wanted, limit): (Wanted, usize),
         upto: Sequence,
         checks: &Checks<'_>,
     ) -> Result<Copied, SelectError> {
@@ -383,7 +430,7 @@ impl Head {
             while let Some(slot) = slots.next_if(|slot| slab_number(Slot(*slot)) == number) {
                 checks.step()?;
                 if let Some(slab) = &slab {
-                    copied.copy(self, slab, slot, range, labels_only, upto);
+                    copied.copy(self, slab, slot, range, wanted, upto);
                 }
                 if limit > 0 && copied.series.len() == limit {
                     return Ok(copied);
@@ -421,7 +468,7 @@ impl Head {
         for matchers in matcher_sets {
             slots |= self.matching(matchers, checks)?;
         }
-        let copied = self.copy(&slots, range, (true, 0), upto, checks)?;
+        let copied = self.copy(&slots, range, (Wanted::Labels, 0), upto, checks)?;
         Ok(Some(copied.series.iter().map(|entry| entry.slot).collect()))
     }
 
@@ -443,7 +490,7 @@ impl Queryable for Head {
         let slots = self.matching(matchers, &checks)?;
         // In label order the first ones are known when all are.
         let limit = if hints.sorted { 0 } else { hints.limit };
-        let mut copied = self.copy(&slots, range, (hints.labels_only, limit), view.upto(), &checks)?;
+        let mut copied = self.copy(&slots, range, (Wanted::of(hints), limit), view.upto(), &checks)?;
         self.label(&mut copied.series, &checks)?;
         drop(view);
         if hints.sorted {

@@ -9,7 +9,7 @@ use super::index::Index;
 use super::mapped::Place;
 use super::names::Numbered;
 use super::ooo::OooSamples;
-use super::select::Copied;
+use super::select::{Copied, Wanted};
 use super::sequence::Sequence;
 use super::series::FullChunk;
 use super::slab::slab_number;
@@ -324,7 +324,7 @@ impl SeriesSource for HeadSource<'_> {
 
 impl Copied {
     fn copy_in_order(&mut self, head: &Head, slab: &super::slab::Slab, slot: u32, range: Interval) {
-        if self.copy(head, slab, slot, range, false, Sequence(u64::MAX))
+        if self.copy(head, slab, slot, range, Wanted::All, Sequence(u64::MAX))
             && let Some(entry) = self.series.last_mut()
         {
             entry.drop_late();

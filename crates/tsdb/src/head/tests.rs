@@ -516,3 +516,33 @@ fn replayed_samples_out_of_order_and_markers() {
     drop(replayer);
     assert_eq!(times_of(&again, 1), [3, 6, 8].map(|time| HOUR + time));
 }
+
+#[test]
+fn the_newest_sample_alone_is_that_of_all() {
+    let options = HeadOptions { out_of_order_window_ms: HOUR, ..HeadOptions::default() };
+    let head = with_files(&Disk::new(), options);
+    for at in 0..300 {
+        append(&head, &[(1, at * 1000, at as f64), (2, at * 1000, 1.0), (3, (at % 150) * 1000, 2.0)]);
+    }
+    append(&head, &[(2, 300_000, f64::from_bits(model::value::STALE_NAN_BITS)), (1, 500, 7.0)]);
+    let newest = |range: Interval, newest_only: bool| {
+        let hints = SelectHints { newest_only, ..SelectHints::default() };
+        let mut found = BTreeMap::new();
+        for series in head.select(range, &everything(), &hints).unwrap().series {
+            let mut column = Column::default();
+            series.decode(range, &mut column).unwrap();
+            let last = column.times.last().copied().zip(column.values.last().map(|value| value.to_bits()));
+            if let Some(last) = last {
+                found.insert(series.labels().to_string(), last);
+            }
+        }
+        found
+    };
+    for end in [0, 149_000, 150_000, 299_000, 299_500, 300_000, 400_000] {
+        for back in [1, 1000, 200_000] {
+            let range = Interval { start: Timestamp(end - back + 1), end: Timestamp(end) };
+            assert_eq!(newest(range, true), newest(range, false), "{range:?}");
+        }
+    }
+    assert_eq!(newest(all_time(), true).len(), 3);
+}
