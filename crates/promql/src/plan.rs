@@ -344,8 +344,9 @@ impl Planner {
         match unwrap(expr) {
             Expr::Matrix(MatrixSelector { vector, range, range_expr, span }) => Ok(Windows {
                 source: WindowSource::Selector(vector.matchers.clone()),
-                when: self.when(vector.at, self.computed(vector.offset, vector.offset_expr.as_deref(), true)?),
+                // In the order in which faults are named.
                 range: self.computed(*range, range_expr.as_deref(), false)?.0,
+                when: self.when(vector.at, self.computed(vector.offset, vector.offset_expr.as_deref(), true)?),
                 span: *span,
                 extended: vector.extended,
                 totals_only: self.reading == Reading::Totals,
@@ -353,14 +354,16 @@ impl Planner {
             }),
             Expr::Subquery(subquery) => {
                 let Subquery { expr, range, range_expr, step, step_expr, offset, offset_expr, at, span } = subquery.as_ref();
+                // In the order in which faults are named: those inside come last.
+                let when = self.when(*at, self.computed(*offset, offset_expr.as_deref(), true)?);
                 let step = match step_expr {
                     Some(computed) => Some(self.computed(model::Millis(0), Some(computed), false)?).filter(|step| step.0 != 0),
                     None => *step,
                 };
                 Ok(Windows {
-                    source: WindowSource::Subquery(self.reading(Reading::Buckets).boxed(expr)?, step.map(|s| s.0)),
-                    when: self.when(*at, self.computed(*offset, offset_expr.as_deref(), true)?),
+                    when,
                     range: self.computed(*range, range_expr.as_deref(), false)?.0,
+                    source: WindowSource::Subquery(self.reading(Reading::Buckets).boxed(expr)?, step.map(|s| s.0)),
                     span: *span,
                     extended: None,
                     totals_only: false,

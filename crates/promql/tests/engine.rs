@@ -448,9 +448,16 @@ fn scalars_cannot_be_cut() {
 
 #[test]
 fn a_computed_duration_may_be_none_with_the_times_of_the_query() {
-    let expr = promql::parse("a[step() * 3]", &ParserOptions::all()).unwrap();
-    let error = engine(1).instant(&MemoryStore::default(), &expr, Timestamp(0), &Control::default()).unwrap_err();
-    assert_eq!(error, QueryError::Duration("2:12: duration must be greater than 0".into()));
+    for (text, error) in [
+        ("a[step() * 3]", "2:12: duration must be greater than 0"),
+        // Of several that are none, the outer one is named; in a subquery offset, step and range in this order.
+        ("idelta(resets(a[step() * 3])[step() * 3:17s])", "29:39: duration must be greater than 0"),
+        ("max_over_time(a[1m:step()] offset (1/step()))", "35:43: division by zero"),
+    ] {
+        let expr = promql::parse(text, &ParserOptions::all()).unwrap();
+        let found = engine(1).instant(&MemoryStore::default(), &expr, Timestamp(0), &Control::default()).unwrap_err();
+        assert_eq!(found, QueryError::Duration(error.into()), "{text}");
+    }
 }
 
 /// A fixed expression is evaluated as an instant query, also in a subquery whose only step is not its end.
