@@ -17,7 +17,7 @@ impl Naive<'_> {
         if times.is_empty() {
             return Ok(Vec::new());
         }
-        if times.len() > 1 && is_invariant(e) {
+        if !frame.is_single() && is_invariant(e) {
             let first = self.vectors(e, frame.first())?.swap_remove(0);
             let at = |t: i64| first.iter().map(|sample| Sample { t, ..sample.clone() }).collect();
             return Ok(times.into_iter().map(at).collect());
@@ -50,7 +50,7 @@ impl Naive<'_> {
         if times.is_empty() {
             return Ok(Vec::new());
         }
-        if times.len() > 1 && is_invariant(e) {
+        if !frame.is_single() && is_invariant(e) {
             let first = self.scalars(e, frame.first())?[0];
             return Ok(vec![first; times.len()]);
         }
