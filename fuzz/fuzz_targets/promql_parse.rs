@@ -1,22 +1,46 @@
 //! Any text as a query, a selector and a series: no panic, errors point into the text, and what a query prints as is a
-//! query that prints the same.
+//! query of the same tree that prints the same, on one line or on many.
 #![no_main]
 
+use promql::ast::Expr;
 use promql::{ParserOptions, parse, parse_selector, parse_series_description, prettify};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
-    let options = ParserOptions { experimental_functions: true, duration_expressions: true, extended_range_selectors: true, fill_modifiers: true };
+    let options = ParserOptions::all();
     let parsed = parse(text, &options);
     if let Ok(expr) = &parsed {
-        // Prometheus prints `Inf ^ 2` as `+Inf ^ 2`, which is another query; it prints the same, though.
-        let printed = expr.to_string();
-        if let Ok(again) = parse(&printed, &options) {
-            assert_eq!(again.to_string(), printed);
-        }
-        prettify(expr, 20);
+        check_printing(expr, &options);
     }
     let errors = [parsed.err(), parse_selector(text).err(), parse_series_description(text).err()];
     for error in errors.into_iter().flatten() {
         assert!(error.span.start <= error.span.end && error.span.end <= text.len());
     }
 });
+
+fn check_printing(expr: &Expr, options: &ParserOptions) {
+    let printed = expr.to_string();
+    let pretty = [20, 100].map(|line_len| prettify(expr, line_len));
+    // Prometheus prints `Inf ^ 2` as `+Inf ^ 2`, which is another query.
+    if printed.contains("+Inf") || printed.contains("-Inf") {
+        return;
+    }
+    // It prints the selector of all labels, `{}`, as nothing, and `offset --1m + 3m` without what binds it.
+    let Ok(again) = parse(&printed, options) else { return };
+    assert_eq!(again.to_string(), printed);
+    // Printing sorts matchers.
+    if expr.selectors().iter().all(|matchers| matchers.len() < 2) {
+        assert_eq!(meaning(expr), meaning(&again), "{printed}");
+    }
+    for pretty in pretty {
+        let again_pretty = parse(&pretty, options).unwrap_or_else(|error| panic!("{pretty}: {error}"));
+        assert_eq!(meaning(&again_pretty), meaning(&again), "{pretty}");
+    }
+}
+
+/// Everything about an expression but where it stands.
+fn meaning(expr: &Expr) -> String {
+    let debug = format!("{expr:?}");
+    let mut parts = debug.split("Span {");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('}').map_or("", |(_, rest)| rest))
+}
