@@ -39,7 +39,8 @@ fn check_printing(expr: &Expr, options: &ParserOptions) {
 
 /// Everything about an expression but where it stands.
 fn meaning(expr: &Expr) -> String {
-    let debug = format!("{expr:?}");
+    // A duration of `-0s` is printed without its sign.
+    let debug = format!("{expr:?}").replace("value: -0.0, duration: true", "value: 0.0, duration: true");
     let mut parts = debug.split("Span {");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.split_once('}').map_or("", |(_, rest)| rest))
