@@ -144,14 +144,14 @@ impl Windowed<'_> {
     fn extrapolated(&self, function: WindowFunction, out: &mut Steps, looked_at: &mut u64, overlaps: &mut u64) {
         let counter = function != WindowFunction::Delta;
         // (index of the sample after the reset, value before it), walked along with the window.
-        let resets: Vec<(usize, f64)> = if counter && !self.starts.is_empty() {
-            let is_reset = |i: &usize| self.values[*i] < self.values[i - 1] || is_start_reset(self.times, self.starts, *i);
-            (1..self.values.len()).filter(is_reset).map(|i| (i, self.values[i - 1])).collect()
-        } else if counter {
-            (1..self.values.len()).filter(|i| self.values[*i] < self.values[i - 1]).map(|i| (i, self.values[i - 1])).collect()
-        } else {
-            Vec::new()
-        };
+        let mut resets: Vec<(usize, f64)> = Vec::new();
+        if counter {
+            for (i, pair) in self.values.windows(2).enumerate() {
+                if pair[1] < pair[0] || (!self.starts.is_empty() && is_start_reset(self.times, self.starts, i + 1)) {
+                    resets.push((i + 1, pair[0]));
+                }
+            }
+        }
         let mut next_reset = 0;
         let per = (function == WindowFunction::Rate).then(|| seconds_of_range(self.range));
         // Windows of regular series look alike.
@@ -257,14 +257,21 @@ impl Windowed<'_> {
     }
 
     fn sums(&self, average: bool, out: &mut Steps, looked_at: &mut u64) {
-        let prefix = whole_number_prefix_sums(self.values);
+        // One window needs no sums of others.
+        let prefix = if self.grid.count > 1 { whole_number_prefix_sums(self.values) } else { None };
         self.each(|w| {
             *looked_at += (w.end - w.begin) as u64;
-            let value = match (&prefix, average) {
-                (Some(prefix), false) => (prefix[w.end] - prefix[w.begin]) as f64,
-                (Some(prefix), true) => (prefix[w.end] - prefix[w.begin]) as f64 / (w.end - w.begin) as f64,
-                (None, false) => sum(&self.values[w.begin..w.end]),
-                (None, true) => mean(&self.values[w.begin..w.end]),
+            let window = &self.values[w.begin..w.end];
+            let whole = match &prefix {
+                Some(prefix) => Some(prefix[w.end] - prefix[w.begin]),
+                None if self.grid.count == 1 => whole_number_sum(window),
+                None => None,
+            };
+            let value = match (whole, average) {
+                (Some(whole), false) => whole as f64,
+                (Some(whole), true) => whole as f64 / window.len() as f64,
+                (None, false) => sum(window),
+                (None, true) => mean(window),
             };
             out.put(w.step, value);
         });
@@ -402,27 +409,42 @@ pub(crate) fn seconds_of_range(range: i64) -> f64 {
     (range / 1000) as f64 + ((range % 1000) * 1_000_000) as f64 / 1e9
 }
 
-/// Prefix sums if all values are whole and all sums exact: then any order of additions has the
-/// same bits, with no rounding for the compensation to catch. `-0` is left out, its sums have signs.
+/// Adds up values as long as all are whole and all sums exact: then any order of additions has the same bits, with no
+/// rounding for the compensation to catch. `-0` is left out, its sums have signs.
+#[derive(Default)]
+struct Whole {
+    total: i64,
+    magnitude: i64,
+}
+
+impl Whole {
+    /// The sum so far; none if this value spoils it.
+    #[inline]
+    fn add(&mut self, value: f64) -> Option<i64> {
+        const EXACT: i64 = 1 << 53;
+        let whole = value as i64;
+        self.magnitude = self.magnitude.saturating_add(whole.saturating_abs());
+        if (whole as f64).to_bits() != value.to_bits() || self.magnitude >= EXACT {
+            return None;
+        }
+        self.total += whole;
+        Some(self.total)
+    }
+}
+
 fn whole_number_prefix_sums(values: &[f64]) -> Option<Vec<i64>> {
-    const EXACT: i64 = 1 << 53;
-    let mut magnitude = 0i64;
-    let mut total = 0i64;
+    let mut sums = Whole::default();
     let mut prefix = Vec::with_capacity(values.len() + 1);
     prefix.push(0);
     for value in values {
-        let whole = *value as i64;
-        if (whole as f64).to_bits() != value.to_bits() || whole.unsigned_abs() >= EXACT as u64 {
-            return None;
-        }
-        magnitude += whole.abs();
-        if magnitude >= EXACT {
-            return None;
-        }
-        total += whole;
-        prefix.push(total);
+        prefix.push(sums.add(*value)?);
     }
     Some(prefix)
+}
+
+fn whole_number_sum(values: &[f64]) -> Option<i64> {
+    let mut sums = Whole::default();
+    values.iter().try_fold(0, |_, value| sums.add(*value))
 }
 
 /// `sum_over_time`'s order of additions.

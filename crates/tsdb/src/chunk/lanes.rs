@@ -96,39 +96,50 @@ impl Pace {
 
 /// All samples; the slices have room for just as many.
 fn whole(chunks: &[&[u8]], mut times: &mut [i64], mut values: &mut [f64]) -> Result<(), Corrupt> {
+    let mixed = |chunk: &&&[u8]| Pace::of(chunk) == Pace::Mixed;
+    let abreast = chunks.iter().filter(mixed).count() > 1;
     let mut padded = Vec::new();
-    for group in chunks.chunks(LANES) {
-        let abreast = group.len() > 1 && group.iter().all(|chunk| Pace::of(chunk) == Pace::Mixed);
-        padded.clear();
-        for chunk in group.iter().filter(|_| abreast) {
-            padded.extend_from_slice(&chunk[HEADER_LEN..]);
-            padded.extend_from_slice(&[0; PADDING]);
+    for chunk in chunks.iter().filter(|chunk| abreast && mixed(chunk)) {
+        padded.extend_from_slice(&chunk[HEADER_LEN..]);
+        padded.extend_from_slice(&[0; PADDING]);
+    }
+    let mut streams = padded.as_slice();
+    let mut waiting: Vec<Lane<'_, '_>> = Vec::new();
+    for chunk in chunks {
+        let (len, count) = (chunk.len() - HEADER_LEN, sample_count(chunk).unwrap_or(0));
+        let (times_here, times_after) = std::mem::take(&mut times).split_at_mut(usize::from(count));
+        let (values_here, values_after) = std::mem::take(&mut values).split_at_mut(usize::from(count));
+        (times, values) = (times_after, values_after);
+        let pace = Pace::of(chunk);
+        let wait = abreast && pace == Pace::Mixed;
+        let stream = if wait {
+            let (stream, others) = streams.split_at(len + PADDING);
+            streams = others;
+            stream
+        } else {
+            &chunk[HEADER_LEN..]
+        };
+        let lane = Lane { decoder: Decoder::new(stream, len, count), times: times_here, values: values_here };
+        match pace {
+            Pace::Idle => lane.idle()?,
+            _ if wait => waiting.push(lane),
+            _ => lane.rest()?,
         }
-        let mut streams = padded.as_slice();
-        let mut lanes = group.iter().map(|chunk| {
-            let len = chunk.len() - HEADER_LEN;
-            let count = sample_count(chunk).unwrap_or(0);
-            let (mut stream, others) = streams.split_at(if abreast { len + PADDING } else { 0 });
-            if !abreast {
-                stream = &chunk[HEADER_LEN..];
-            }
-            let (times_here, times_after) = std::mem::take(&mut times).split_at_mut(usize::from(count));
-            let (values_here, values_after) = std::mem::take(&mut values).split_at_mut(usize::from(count));
-            (streams, times, values) = (others, times_after, values_after);
-            Lane { decoder: Decoder::new(stream, len, count), times: times_here, values: values_here }
-        });
-        match [lanes.next(), lanes.next(), lanes.next(), lanes.next()] {
-            [Some(a), Some(b), Some(c), Some(d)] if abreast => abreast!(a, b, c, d),
-            [Some(a), Some(b), c, _] if abreast => {
-                abreast!(a, b);
-                c.map_or(Ok(()), Lane::rest)?;
-            }
-            lanes => {
-                for (lane, chunk) in lanes.into_iter().flatten().zip(group) {
-                    if Pace::of(chunk) == Pace::Idle { lane.idle()? } else { lane.rest()? }
-                }
-            }
+        if waiting.len() == LANES {
+            together(&mut waiting)?;
         }
+    }
+    together(&mut waiting)
+}
+
+/// Decodes what waits, at most [`LANES`].
+fn together(waiting: &mut Vec<Lane<'_, '_>>) -> Result<(), Corrupt> {
+    let mut lanes = waiting.drain(..);
+    match [lanes.next(), lanes.next(), lanes.next(), lanes.next()] {
+        [Some(a), Some(b), Some(c), Some(d)] => abreast!(a, b, c, d),
+        [Some(a), Some(b), Some(c), None] => abreast!(a, b, c),
+        [Some(a), Some(b), ..] => abreast!(a, b),
+        [one, ..] => one.map_or(Ok(()), Lane::rest)?,
     }
     Ok(())
 }
