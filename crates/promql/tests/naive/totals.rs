@@ -53,24 +53,28 @@ impl Naive<'_> {
         let mut reached = i64::MIN;
         for (begin, end) in windows {
             if *begin > reached {
+                last = None;
                 let skipped = points[read.len()..].iter().take_while(|point| point.t < *begin);
-                let skipped: Vec<Point> = skipped.cloned().collect();
-                if !skipped.is_empty() {
-                    last = None;
-                }
-                read.extend(skipped);
+                read.extend(skipped.cloned());
             }
-            while let Some(point) = points.get(read.len()).filter(|point| point.t < *end) {
+            while let Some(point) = points.get(read.len()) {
+                reached = point.t;
+                if point.t > *end {
+                    break;
+                }
                 read.push(total(point, last));
                 if let Value::Histogram(h) = &point.value
                     && !point.value.is_stale()
                 {
                     last = Some(h);
                 }
+                // It stands on this one, and has not looked further.
+                if point.t == *end {
+                    break;
+                }
             }
-            reached = points.get(read.len()).map_or(reached, |point| point.t);
         }
-        // The last window may end on a sample.
+        // The last window may end before a sample.
         if let Some(point) = points.get(read.len()) {
             read.push(total(point, last));
         }

@@ -5,7 +5,7 @@
 //! walked abreast, a sample of each in turn, without a branch on it. What is rare is left to the plain decoder.
 
 use super::Corrupt;
-use super::xor::{HEADER_LEN, sample_count};
+use super::xor::{HEADER_LEN, first_time, sample_count};
 use super::xor_decoder::Decoder;
 use std::ops::RangeInclusive;
 
@@ -16,11 +16,22 @@ const PADDING: usize = 16;
 
 /// Appends the samples with times in `range` of chunks that follow each other. On an error `times` and `values` are as they were.
 pub(super) fn decode(chunks: &[&[u8]], range: RangeInclusive<i64>, times: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<(), Corrupt> {
+    let before = times.len();
+    // What is cut off at the front moves all that is behind it, so it should not be much.
+    if let [first, others @ ..] = chunks
+        && others.len() >= LANES
+        && first_time(first).is_some_and(|time| time < *range.start())
+    {
+        decode(&[first], range.clone(), times, values)?;
+        return decode(others, range, times, values).inspect_err(|_| {
+            times.truncate(before);
+            values.truncate(before);
+        });
+    }
     let mut count = 0;
     for chunk in chunks {
         count += usize::from(checked_count(chunk)?);
     }
-    let before = times.len();
     times.resize(before + count, 0);
     values.resize(before + count, 0.0);
     if let Err(corrupt) = whole(chunks, &mut times[before..], &mut values[before..]) {
