@@ -2,13 +2,24 @@
 
 /// `FormatFloat(v, 'f', -1, 64)`: shortest digits that read back, never an exponent; `+Inf`, `-Inf`, `NaN`.
 pub fn format_plain(value: f64) -> String {
+    with_plain(value, str::to_owned)
+}
+
+/// Gives `write` the text of [`format_plain`], which mostly takes no memory.
+pub fn with_plain<T>(value: f64, write: impl FnOnce(&str) -> T) -> T {
     if value.is_nan() {
-        return "NaN".into();
+        return write("NaN");
     }
     if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.into();
+        return write(if value > 0.0 { "+Inf" } else { "-Inf" });
     }
-    format!("{value}")
+    if (1e-5..1e16).contains(&value.abs()) {
+        // It writes no exponent between these, and of two texts that are as near the even one, as Go does.
+        let mut buffer = ryu::Buffer::new();
+        let text = buffer.format_finite(value);
+        return write(text.strip_suffix(".0").unwrap_or(text));
+    }
+    write(&format!("{value}"))
 }
 
 /// `FormatFloat(v, 'g', -1, 64)`: an exponent if it is below -4 or at least 6.
@@ -23,10 +34,14 @@ pub fn format_general(value: f64) -> String {
     if (-4..6).contains(&exponent) { format_plain(value) } else { with_exponent(mantissa, exponent) }
 }
 
+/// Is [`format_json`] the same as [`format_plain`]?
+pub fn is_plain_in_json(value: f64) -> bool {
+    !value.is_finite() || value == 0.0 || (1e-6..1e21).contains(&value.abs())
+}
+
 /// The form of the HTTP API's JSON: an exponent only if |v| < 1e-6 or |v| >= 1e21.
 pub fn format_json(value: f64) -> String {
-    let magnitude = value.abs();
-    if !value.is_finite() || magnitude == 0.0 || (1e-6..1e21).contains(&magnitude) {
+    if is_plain_in_json(value) {
         return format_plain(value);
     }
     let scientific = format!("{value:e}");
@@ -43,6 +58,25 @@ fn with_exponent(mantissa: &str, exponent: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_shortest_text_that_reads_back_and_of_two_the_even_one() {
+        assert_eq!(format_plain(2_548_635_234_646_725.0 / 4.0), "637158808661681.2");
+        assert_eq!(format_plain(-2_548_635_234_646_727.0 / 4.0), "-637158808661681.8");
+        let mut bits = 0x9e37_79b9_7f4a_7c15u64;
+        for _ in 0..100_000 {
+            bits ^= bits << 13;
+            bits ^= bits >> 7;
+            bits ^= bits << 17;
+            // All exponents, and more of those that occur.
+            let value = if bits.is_multiple_of(4) { f64::from_bits(bits) } else { (bits >> 11) as f64 / 10f64.powi((bits % 24) as i32) };
+            if value.is_finite() {
+                let text = format_plain(value);
+                assert_eq!(text.parse::<f64>().map(f64::to_bits), Ok(value.to_bits()), "{text}");
+                assert!(!text.contains(['e', 'E']) && text.len() == format!("{value}").len(), "{text}, {value}");
+            }
+        }
+    }
 
     #[test]
     fn as_go_writes_them() {

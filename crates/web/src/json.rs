@@ -68,21 +68,28 @@ pub fn texts<'a>(out: &mut Vec<u8>, list: impl IntoIterator<Item = &'a str>) {
 
 /// Appends seconds: `1.100`, `1`, `-0.001`.
 pub fn timestamp(out: &mut Vec<u8>, time: Timestamp) {
-    use std::io::Write as _;
-    let (sign, ms) = if time.0 < 0 { ("-", time.0.unsigned_abs()) } else { ("", time.0.unsigned_abs()) };
-    let (seconds, fraction) = (ms / 1000, ms % 1000);
-    let written = if fraction == 0 { write!(out, "{sign}{seconds}") } else { write!(out, "{sign}{seconds}.{fraction:03}") };
-    written.expect("a Vec takes every write");
+    if time.0 < 0 {
+        out.push(b'-');
+    }
+    let (seconds, fraction) = (time.0.unsigned_abs() / 1000, time.0.unsigned_abs() % 1000);
+    out.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
+    if fraction > 0 {
+        // With a one before it the zeros are there.
+        let mut digits = itoa::Buffer::new();
+        out.push(b'.');
+        out.extend_from_slice(&digits.format(1000 + fraction).as_bytes()[1..]);
+    }
 }
 
 /// Appends a float as the quoted text of the API.
 pub fn float(out: &mut Vec<u8>, value: f64) {
-    use std::io::Write as _;
     out.push(b'"');
     // Small integers are most of what is stored, and cheap to write.
     let integer = value as i64;
     if integer as f64 == value && integer.abs() < 1_000_000_000_000_000 && (integer != 0 || value.is_sign_positive()) {
-        write!(out, "{integer}").expect("a Vec takes every write");
+        out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
+    } else if number::is_plain_in_json(value) {
+        number::with_plain(value, |text| out.extend_from_slice(text.as_bytes()));
     } else {
         out.extend_from_slice(number::format_json(value).as_bytes());
     }
