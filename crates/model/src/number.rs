@@ -14,12 +14,39 @@ pub fn with_plain<T>(value: f64, write: impl FnOnce(&str) -> T) -> T {
         return write(if value > 0.0 { "+Inf" } else { "-Inf" });
     }
     if (1e-5..1e16).contains(&value.abs()) {
-        // It writes no exponent between these, and of two texts that are as near the even one, as Go does.
+        // It writes no exponent between these.
         let mut buffer = ryu::Buffer::new();
         let text = buffer.format_finite(value);
         return write(text.strip_suffix(".0").unwrap_or(text));
     }
-    write(&format!("{value}"))
+    let (sign, Decimal { digits, point }) = (if value.is_sign_negative() { "-" } else { "" }, Decimal::of(value));
+    let zeros = |count: i32| "0".repeat(usize::try_from(count).unwrap_or(0));
+    if point <= 0 && !digits.is_empty() {
+        return write(&format!("{sign}0.{}{digits}", zeros(-point)));
+    }
+    let whole = if digits.is_empty() { "0" } else { &digits };
+    write(&format!("{sign}{whole}{}", zeros(point - digits.len() as i32)))
+}
+
+/// A number's magnitude is `0.digits` times ten to the power of `point`; nought has no digits.
+struct Decimal {
+    /// Without noughts at the ends.
+    digits: String,
+    point: i32,
+}
+
+impl Decimal {
+    /// The shortest that reads back, and of two that are as near the even one, as Go does (and `fmt` does not). Of finite numbers.
+    fn of(value: f64) -> Self {
+        let mut buffer = ryu::Buffer::new();
+        let text = buffer.format_finite(value.abs());
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all = format!("{whole}{fraction}");
+        let digits = all.trim_start_matches('0');
+        let point = whole.len() as i32 + exponent.parse().unwrap_or(0) - (all.len() - digits.len()) as i32;
+        Self { digits: digits.trim_end_matches('0').to_owned(), point }
+    }
 }
 
 /// `FormatFloat(v, 'g', -1, 64)`: an exponent if it is below -4 or at least 6.
@@ -28,10 +55,8 @@ pub fn format_general(value: f64) -> String {
     if !value.is_finite() || value == 0.0 {
         return format_plain(value);
     }
-    let scientific = format!("{value:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..6).contains(&exponent) { format_plain(value) } else { with_exponent(mantissa, exponent) }
+    let exponent = Decimal::of(value).point - 1;
+    if (-4..6).contains(&exponent) { format_plain(value) } else { with_exponent(value) }
 }
 
 /// Is [`format_json`] the same as [`format_plain`]?
@@ -44,15 +69,16 @@ pub fn format_json(value: f64) -> String {
     if is_plain_in_json(value) {
         return format_plain(value);
     }
-    let scientific = format!("{value:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    with_exponent(mantissa, exponent.parse().unwrap_or(0))
+    with_exponent(value)
 }
 
-/// Go writes at least two digits and a sign in exponents.
-fn with_exponent(mantissa: &str, exponent: i32) -> String {
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.abs())
+/// Go writes at least two digits and a sign in exponents. Of finite numbers but nought.
+fn with_exponent(value: f64) -> String {
+    let Decimal { digits, point } = Decimal::of(value);
+    let (first, rest) = digits.split_at(digits.len().min(1));
+    let (sign, dot) = (if value.is_sign_negative() { "-" } else { "" }, if rest.is_empty() { "" } else { "." });
+    let exponent = point - 1;
+    format!("{sign}{first}{dot}{rest}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
 #[cfg(test)]
@@ -62,6 +88,7 @@ mod tests {
     #[test]
     fn the_shortest_text_that_reads_back_and_of_two_the_even_one() {
         assert_eq!(format_plain(2_548_635_234_646_725.0 / 4.0), "637158808661681.2");
+        assert_eq!(format_general(2_548_635_234_646_725.0 / 4.0), "6.371588086616812e+14");
         assert_eq!(format_plain(-2_548_635_234_646_727.0 / 4.0), "-637158808661681.8");
         let mut bits = 0x9e37_79b9_7f4a_7c15u64;
         for _ in 0..100_000 {

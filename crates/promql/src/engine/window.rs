@@ -145,10 +145,10 @@ impl Windowed<'_> {
         let counter = function != WindowFunction::Delta;
         // (index of the sample after the reset, value before it), walked along with the window.
         let mut resets: Vec<(usize, f64)> = Vec::new();
-        // Mostly there are none, which is found out faster when nothing else is asked.
+        // Mostly no value falls, which is found out faster when nothing else is asked.
         let falls = |(next, before): (&f64, &f64)| next < before;
-        let any = !self.starts.is_empty() || self.values.iter().skip(1).zip(self.values).fold(false, |any, pair| any | falls(pair));
-        if counter && any {
+        let any_falls = || self.values.iter().skip(1).zip(self.values).fold(false, |any, pair| any | falls(pair));
+        if counter && (!self.starts.is_empty() || any_falls()) {
             for (i, pair) in self.values.windows(2).enumerate() {
                 if pair[1] < pair[0] || (!self.starts.is_empty() && is_start_reset(self.times, self.starts, i + 1)) {
                     resets.push((i + 1, pair[0]));
