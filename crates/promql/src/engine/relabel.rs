@@ -1,7 +1,7 @@
 //! `label_replace`, `label_join` and `sort_by_label`: they look at labels only.
 
 use super::api::QueryError;
-use model::regex::AnchoredRegex;
+use model::regex::{AnchoredRegex, expand};
 use model::{Labels, LabelsBuilder};
 use std::cmp::Ordering;
 
@@ -12,17 +12,15 @@ pub(crate) fn replacer<'a>(
     source: &'a str,
     regex: &str,
 ) -> Result<impl Fn(&Labels) -> Option<Labels> + 'a, QueryError> {
-    let compiled =
-        AnchoredRegex::new(regex).map_err(|_| QueryError::Execution(format!("invalid regular expression in label_replace(): {regex}")))?;
+    let compiled = AnchoredRegex::new_wrapped(regex)
+        .map_err(|_| QueryError::Execution(format!("invalid regular expression in label_replace(): {regex}")))?;
     if !is_label_name(destination) {
         return Err(QueryError::Execution(format!("invalid destination label name in label_replace(): {destination}")));
     }
     Ok(move |labels: &Labels| {
-        let captures = compiled.compiled().captures(labels.get(source).unwrap_or(""))?;
-        let mut value = String::new();
-        captures.expand(replacement, &mut value);
+        let captures = compiled.captures(labels.get(source).unwrap_or(""))?;
         let mut builder = LabelsBuilder::from_labels(labels);
-        builder.set(destination, &value);
+        builder.set(destination, &expand(&compiled, replacement, &captures));
         Some(builder.build())
     })
 }
@@ -85,7 +83,23 @@ fn take_run<'a>(text: &mut &'a str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[test]
+    fn replacements_are_go_templates() {
+        let labels = Labels::from_pairs([("src", "west-7")]);
+        let pattern = "(?P<region>[a-z]+)-(?P<number>[0-9]+)";
+        for (template, want) in [("$number/${region}", "7/west"), ("$1_x", ""), ("${1}_x$$", "west_x$"), ("$0", "west-7")] {
+            let replaced = replacer("dst", template, "src", pattern).unwrap()(&labels).unwrap();
+            assert_eq!(replaced.get("dst").unwrap_or(""), want, "{template}");
+        }
+        // The anchors are put around the text: each belongs to one branch.
+        let replaced = replacer("dst", "hit", "src", "west|nowhere").unwrap()(&labels);
+        assert!(replaced.is_none());
+        let replaced = replacer("dst", "hit", "src", "west)|(?:nowhere").unwrap()(&labels);
+        assert_eq!(replaced.unwrap().get("dst"), Some("hit"));
+    }
 
     #[test]
     fn numbers_in_texts_compare_as_numbers() {
