@@ -1,10 +1,17 @@
 //! Go's RE2 syntax on Rust's `regex`, fully anchored, and what a matcher can know without running it.
+//!
+//! A query's matchers are made anew for each query, so what is not needed is not made: an expression is checked when it is
+//! made, its shape is found when it is first asked for, and the engine is built when a text has to be run through it, which
+//! is never for plain ones (see `plain`).
 
+mod plain;
 mod shape;
 mod translate;
 
+use plain::{Plain, plain};
 use shape::{Exact, Shape};
 use std::fmt;
+use std::sync::OnceLock;
 use translate::{Translated, translate};
 
 /// The text is not a regular expression; the message is Go's where we know it.
@@ -20,58 +27,83 @@ impl std::error::Error for RegexError {}
 
 /// Groups within groups beyond this are refused; keeps the engine's own recursion shallow.
 const DEPTH_MAX: usize = 120;
+/// What the engine's parser has to accept: a level of ours is a group, a repetition in a group of its own, and the branches
+/// and the sequence in it.
+const NESTING_MAX: u32 = 8 * DEPTH_MAX as u32;
 /// What the engine may make of one expression, in bytes.
 const PROGRAM_BYTES_MAX: usize = 64 << 20;
+/// Up to so many bytes of pattern, repeats written out, the engine stays within [`PROGRAM_BYTES_MAX`] whatever they are: it
+/// makes 17 kB of a byte at most (a third of `\PC`). A larger one is built at once to know whether it does.
+const SURE_BYTES_MAX: u64 = 2048;
 
 /// A regular expression that has to match the whole text; `.` matches a newline too (`^(?s:…)$`).
 #[derive(Clone, Debug)]
 pub struct AnchoredRegex {
+    source: Source,
+    shape: OnceLock<Shape>,
+    /// `None` inside if it could not be built, which nothing matches; [`Self::new`] refuses what that can happen to.
+    engine: OnceLock<Option<Engine>>,
+}
+
+/// Go's text.
+#[derive(Clone, Debug)]
+enum Source {
+    Bare(String),
+    /// With the anchors in it.
+    Wrapped(String),
+}
+
+#[derive(Clone, Debug)]
+struct Engine {
     regex: regex::Regex,
     /// By group, empty if unnamed. The engine sees no names, as Go lets several groups share one.
     names: Vec<String>,
-    shape: Shape,
 }
 
 impl AnchoredRegex {
     /// As in a matcher: the pattern has to be complete by itself.
     ///
     /// # Errors
-    /// When `pattern` is not RE2 syntax.
+    /// When `pattern` is not RE2 syntax, or so large that the engine refuses it.
     pub fn new(pattern: &str) -> Result<Self, RegexError> {
-        let mut translated = translate(pattern, true)?;
-        translated.pattern = format!("^(?:{})$", translated.pattern);
-        Self::compile(pattern, translated)
+        match plain(pattern) {
+            Some(Plain::Known(shape)) => Ok(Self::unbuilt(Source::Bare(pattern.to_owned()), Some(shape))),
+            Some(Plain::Valid) if pattern.len() as u64 <= SURE_BYTES_MAX => Ok(Self::unbuilt(Source::Bare(pattern.to_owned()), None)),
+            Some(Plain::Valid) | None => Self::checked(Source::Bare(pattern.to_owned())),
+        }
     }
 
     /// As Prometheus compiles the expressions of relabel rules and `label_replace`: the pattern is
     /// put into `^(?s:…)$` as text, so messages show it wrapped.
     ///
     /// # Errors
-    /// When it is not RE2 syntax.
+    /// When it is not RE2 syntax, or so large that the engine refuses it.
     pub fn new_wrapped(pattern: &str) -> Result<Self, RegexError> {
-        let wrapped = format!("^(?s:{pattern})$");
-        Self::compile(&wrapped, translate(&wrapped, false)?)
+        Self::checked(Source::Wrapped(format!("^(?s:{pattern})$")))
     }
 
-    fn compile(go: &str, translated: Translated) -> Result<Self, RegexError> {
-        let Translated { pattern, names } = translated;
-        let too_large = || translate::error("expression too large", go);
-        let nesting = 8 * DEPTH_MAX as u32;
-        let mut parser = regex_syntax::ParserBuilder::new().nest_limit(nesting).build();
-        let hir = parser.parse(&pattern).map_err(|_| too_large())?;
-        let mut builder = regex::RegexBuilder::new(&pattern);
-        let regex = builder.nest_limit(nesting).size_limit(PROGRAM_BYTES_MAX).build().map_err(|_| too_large())?;
-        Ok(Self { regex, names, shape: shape::shape(&hir) })
+    fn unbuilt(source: Source, shape: Option<Shape>) -> Self {
+        Self { source, shape: shape.map_or_else(OnceLock::new, OnceLock::from), engine: OnceLock::new() }
     }
 
-    /// Group 0 is the whole of `text`; `None` if it does not match.
+    fn checked(source: Source) -> Result<Self, RegexError> {
+        let translated = source.translated()?;
+        let written_out = source.text().len() as u64 * u64::from(translated.repeats);
+        let regex = Self::unbuilt(source, None);
+        if written_out > SURE_BYTES_MAX && regex.engine().is_none() {
+            return Err(translate::error("expression too large", regex.source.text()));
+        }
+        Ok(regex)
+    }
+
+    /// Group 0 is the whole of `text`; `None` if it does not match. Its groups have no names: [`expand`] knows them.
     pub fn captures<'t>(&self, text: &'t str) -> Option<regex::Captures<'t>> {
-        self.regex.captures(text)
+        self.engine()?.regex.captures(text)
     }
 
     /// Does the whole of `text` match?
     pub fn matches(&self, text: &str) -> bool {
-        let shape = &self.shape;
+        let shape = self.shape();
         match shape.exact {
             Some(Exact::Literals) => {
                 let literals = shape.literals.as_deref().unwrap_or_default();
@@ -83,35 +115,80 @@ impl AnchoredRegex {
                     && text.ends_with(&shape.suffix)
             }
             Some(Exact::Contains { before_min, after_min }) => holds(text, &shape.contains, before_min, after_min),
-            None => text.starts_with(&shape.prefix) && text.ends_with(&shape.suffix) && self.regex.is_match(text),
+            None => text.starts_with(&shape.prefix) && text.ends_with(&shape.suffix) && self.runs_through(text),
         }
     }
 
-    /// The compiled expression, for captures; group 0 is the whole text. Its groups have no names:
-    /// [`expand`] knows them.
-    pub fn compiled(&self) -> &regex::Regex {
-        &self.regex
+    fn runs_through(&self, text: &str) -> bool {
+        self.engine().is_some_and(|engine| engine.regex.is_match(text))
+    }
+
+    fn shape(&self) -> &Shape {
+        self.shape.get_or_init(|| {
+            let hir = self.source.translated().ok().and_then(|translated| parser().parse(&translated.pattern).ok());
+            hir.as_ref().map(shape::shape).unwrap_or_default()
+        })
+    }
+
+    fn engine(&self) -> Option<&Engine> {
+        let build = || {
+            let Translated { pattern, names, .. } = self.source.translated().ok()?;
+            let mut builder = regex::RegexBuilder::new(&pattern);
+            let regex = builder.nest_limit(NESTING_MAX).size_limit(PROGRAM_BYTES_MAX).build().ok()?;
+            Some(Engine { regex, names })
+        };
+        self.engine.get_or_init(build).as_ref()
     }
 
     /// All texts that match, if they are few and known (`a|b|c[12]`); sorted, each once.
     pub fn literals(&self) -> Option<&[String]> {
-        self.shape.literals.as_deref()
+        self.shape().literals.as_deref()
     }
 
     /// A text that every match starts with; empty if none is known.
     pub fn prefix(&self) -> &str {
-        &self.shape.prefix
+        &self.shape().prefix
     }
 
     /// A text that every match ends with; empty if none is known.
     pub fn suffix(&self) -> &str {
-        &self.shape.suffix
+        &self.shape().suffix
     }
 
     /// A text that every match holds, where neither [`Self::prefix`] nor [`Self::suffix`] is known;
     /// empty if none is.
     pub fn contains(&self) -> &str {
-        &self.shape.contains
+        &self.shape().contains
+    }
+}
+
+impl Source {
+    fn text(&self) -> &str {
+        match self {
+            Self::Bare(text) | Self::Wrapped(text) => text,
+        }
+    }
+
+    /// Anchored.
+    fn translated(&self) -> Result<Translated, RegexError> {
+        match self {
+            Self::Bare(text) => {
+                let translated = translate(text, true)?;
+                Ok(Translated { pattern: format!("^(?:{})$", translated.pattern), ..translated })
+            }
+            Self::Wrapped(text) => translate(text, false),
+        }
+    }
+}
+
+/// As the engine's own.
+fn parser() -> regex_syntax::Parser {
+    regex_syntax::ParserBuilder::new().nest_limit(NESTING_MAX).build()
+}
+
+impl fmt::Display for AnchoredRegex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.source.text())
     }
 }
 
@@ -162,7 +239,8 @@ fn group<'t>(regex: &AnchoredRegex, captures: &regex::Captures<'t>, name: &str) 
     let found = if is_number {
         name.parse().ok().and_then(|index| captures.get(index))
     } else {
-        let mut named = regex.names.iter().enumerate().filter(|(_, n)| *n == name);
+        let names = regex.engine().map_or(&[][..], |engine| &engine.names);
+        let mut named = names.iter().enumerate().filter(|(_, n)| *n == name);
         named.find_map(|(index, _)| captures.get(index))
     };
     found.map_or("", |found| found.as_str())
@@ -178,12 +256,12 @@ mod tests {
     fn check(pattern: &str, matching: &[&str], other: &[&str]) {
         for regex in [AnchoredRegex::new(pattern).unwrap(), AnchoredRegex::new_wrapped(pattern).unwrap()] {
             for text in matching {
-                assert!(regex.matches(text), "{pattern} on {text:?} ({})", regex.compiled());
-                assert!(regex.compiled().is_match(text), "{pattern} on {text:?} ({})", regex.compiled());
+                assert!(regex.matches(text), "{pattern} on {text:?}");
+                assert!(regex.runs_through(text), "{pattern} on {text:?}");
             }
             for text in other {
-                assert!(!regex.matches(text), "{pattern} on {text:?} ({})", regex.compiled());
-                assert!(!regex.compiled().is_match(text), "{pattern} on {text:?} ({})", regex.compiled());
+                assert!(!regex.matches(text), "{pattern} on {text:?}");
+                assert!(!regex.runs_through(text), "{pattern} on {text:?}");
             }
         }
     }
@@ -273,6 +351,48 @@ mod tests {
     }
 
     #[test]
+    fn what_is_plain_needs_no_engine() {
+        for pattern in ["", "a", "a|b|c", r"a\.b|c", "foo.*", ".+", ".*bar.*", ".+bar", "a.+b", &"a|".repeat(5_000)] {
+            let regex = AnchoredRegex::new(pattern).unwrap();
+            assert!(matches!(plain(pattern), Some(Plain::Known(_))), "{pattern}");
+            for text in ["", "a", "foo", "foobar", "xbarx"] {
+                regex.matches(text);
+            }
+            assert!(regex.engine.get().is_none(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn the_engine_waits_for_the_first_text() {
+        for regex in [AnchoredRegex::new("5..").unwrap(), AnchoredRegex::new_wrapped("(4|5)[0-9]+").unwrap()] {
+            assert!(regex.engine.get().is_none(), "{regex}");
+            assert!(regex.matches("503"), "{regex}");
+            assert!(regex.engine.get().is_some_and(Option::is_some), "{regex}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_built_at_once_can_be_built() {
+        let longest = SURE_BYTES_MAX as usize;
+        for item in [r"\PC", r"\pL", r"\PL", ".", "[^a]", "()", "(a)"] {
+            let pattern = item.repeat(longest / item.len());
+            let regex = AnchoredRegex::new(&pattern).unwrap();
+            assert!(regex.engine.get().is_none() && regex.engine().is_some(), "{item}");
+        }
+        let repeated = format!(r"\PC{{{}}}", longest / r"\PC{100}".len());
+        assert!(AnchoredRegex::new(&repeated).unwrap().engine().is_some());
+    }
+
+    #[test]
+    fn what_the_engine_refuses_is_refused_at_once() {
+        let large = r"\PC{1000}".repeat(3);
+        let error = |result: Result<AnchoredRegex, RegexError>| result.unwrap_err().0;
+        assert_eq!(error(AnchoredRegex::new(&large)), format!("error parsing regexp: expression too large: `{large}`"));
+        assert_eq!(error(AnchoredRegex::new_wrapped(&large)), format!("error parsing regexp: expression too large: `^(?s:{large})$`"));
+        assert!(error(AnchoredRegex::new(&".".repeat(1 << 20))).contains("too large"));
+    }
+
+    #[test]
     fn shapes() {
         let of = |pattern: &str| AnchoredRegex::new(pattern).unwrap();
         let literals = |pattern: &str| of(pattern).literals().map(|all| all.join(","));
@@ -339,7 +459,7 @@ mod tests {
         fn fast_paths_agree_with_the_engine(pattern in pattern(), texts in proptest::collection::vec("[abAé\n]{0,5}", 1..20)) {
             let regex = AnchoredRegex::new(&pattern).unwrap();
             for text in &texts {
-                let want = regex.compiled().is_match(text);
+                let want = regex.runs_through(text);
                 prop_assert_eq!(regex.matches(text), want, "{} on {:?}", pattern, text);
                 if want {
                     prop_assert!(text.starts_with(regex.prefix()) && text.ends_with(regex.suffix()) && text.contains(regex.contains()));
@@ -347,14 +467,35 @@ mod tests {
                 }
             }
             for literal in regex.literals().unwrap_or_default() {
-                prop_assert!(regex.compiled().is_match(literal), "{} on {:?}", pattern, literal);
+                prop_assert!(regex.runs_through(literal), "{} on {:?}", pattern, literal);
+            }
+        }
+
+        #[test]
+        fn the_first_look_agrees_with_the_parser(pattern in r"(a|b|é|\\[.+|]|\.|\.\*|\.\+|\|){0,6}") {
+            let regex = AnchoredRegex::checked(Source::Bare(pattern.clone())).unwrap();
+            match plain(&pattern) {
+                Some(Plain::Known(shape)) => {
+                    prop_assert_eq!(&shape, regex.shape());
+                    prop_assert!(regex.engine().is_some());
+                }
+                Some(Plain::Valid) => prop_assert!(regex.engine().is_some()),
+                None => prop_assert!(false, "{} is plain", pattern),
+            }
+        }
+
+        #[test]
+        fn what_is_plain_is_no_fault(pattern in r"[\\\[\](){}^$|?*+.\-ab1é]{0,8}") {
+            if plain(&pattern).is_some() {
+                prop_assert!(AnchoredRegex::checked(Source::Bare(pattern)).unwrap().engine().is_some());
             }
         }
 
         #[test]
         fn any_text_compiles_or_is_refused_as_such(pattern in r"[\\\[\](){}^$|?*+.,:<>P\-a-z0-9&é]{0,16}") {
-            if let Err(error) = AnchoredRegex::new(&pattern) {
-                prop_assert!(!error.0.contains("too large"), "{}", error);
+            match AnchoredRegex::new(&pattern) {
+                Ok(regex) => prop_assert!(regex.engine().is_some()),
+                Err(error) => prop_assert!(!error.0.contains("too large"), "{}", error),
             }
         }
     }

@@ -11,7 +11,7 @@ pub(super) const LITERALS_MAX: usize = 256;
 const AFFIX_MAX: usize = 1024;
 
 /// What is known.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shape {
     /// All matches, sorted, each once.
     pub literals: Option<Vec<String>>,
@@ -60,7 +60,8 @@ pub(super) fn shape(anchored: &Hir) -> Shape {
     shape
 }
 
-fn of_literals(literals: Vec<String>) -> Shape {
+/// `literals` are sorted, each once.
+pub(super) fn of_literals(literals: Vec<String>) -> Shape {
     let common = |a: &str, b: &str| a.char_indices().zip(b.chars()).find(|((_, x), y)| x != y).map(|((at, _), _)| at);
     let prefix = match (literals.first(), literals.last()) {
         // Sorted, so the first and the last differ earliest.

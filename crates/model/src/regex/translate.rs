@@ -12,10 +12,13 @@ use std::fmt::Write;
 /// The largest repeat count, also of nested repeats multiplied.
 const REPEAT_MAX: u32 = 1000;
 
-/// A pattern for `regex`, and the group's names (group 0 first, empty if unnamed).
+/// A pattern for `regex`.
 pub(super) struct Translated {
     pub pattern: String,
+    /// Of the groups, group 0 first; empty if unnamed.
     pub names: Vec<String>,
+    /// The largest product of repeat counts, one within the other; at least 1. No part of the pattern is needed more often.
+    pub repeats: u32,
 }
 
 /// `dot_all`: whether `.` matches a newline where no flag says otherwise.
@@ -27,7 +30,7 @@ pub(super) fn translate(go: &str, dot_all: bool) -> Result<Translated, RegexErro
         translator.out.push_str("(?s)");
     }
     translator.run()?;
-    Ok(Translated { pattern: translator.out, names: translator.names })
+    Ok(Translated { pattern: translator.out, names: translator.names, repeats: translator.repeats.max(1) })
 }
 
 pub(super) fn error(kind: &str, at: &str) -> RegexError {

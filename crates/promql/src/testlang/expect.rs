@@ -279,7 +279,7 @@ impl std::fmt::Display for Text {
         match self {
             Self::Any => f.write_str("anything"),
             Self::Message(message) => write!(f, "{message:?}"),
-            Self::Regex(regex) => write!(f, "a match of {:?}", regex.compiled().as_str()),
+            Self::Regex(regex) => write!(f, "a match of {:?}", regex.to_string()),
         }
     }
 }
