@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use model::labels::METRIC_NAME;
+use model::labels::{METRIC_NAME, METRIC_TYPE, METRIC_UNIT};
 use model::{Labels, MetricType, Timestamp};
 
 use crate::Format;
@@ -113,9 +113,37 @@ impl<'a> Sample<'a> {
     ///
     /// Empty values and repeated names are kept: the scrape's limits count them, and relabelling comes before the check.
     pub fn labels(&self, pairs: &mut LabelPairs<'a>) -> Result<(), LabelsError> {
+        self.labels_but(pairs, |_| false)?;
+        pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(())
+    }
+
+    /// As [`Sample::labels`], with what is known of the family as `__type__` and `__unit__` in place of labels that the line
+    /// itself has of these names, or of the metric's name. An unknown type and an empty unit leave the line's own.
+    pub fn described_labels(&self, kind: MetricType, unit: &str, pairs: &mut LabelPairs<'a>) -> Result<(), LabelsError> {
+        let has_type = kind != MetricType::Unknown;
+        self.labels_but(pairs, |label| match label {
+            METRIC_NAME => true,
+            METRIC_TYPE => has_type,
+            METRIC_UNIT => !unit.is_empty(),
+            _ => false,
+        })?;
+        if has_type {
+            pairs.push((Cow::Borrowed(METRIC_TYPE), Cow::Borrowed(kind.as_str())));
+        }
+        if !unit.is_empty() {
+            pairs.push((Cow::Borrowed(METRIC_UNIT), Cow::Owned(unit.to_owned())));
+        }
+        pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(())
+    }
+
+    /// In the line's order, without labels that are replaced.
+    fn labels_but(&self, pairs: &mut LabelPairs<'a>, is_replaced: impl Fn(&str) -> bool) -> Result<(), LabelsError> {
         pairs.clear();
         let mut invalid = None;
         visit_series(self.series, self.format, &mut |part| {
+            let is_label = matches!(part, Part::Label { .. });
             let (name, value) = match part {
                 Part::Name(name) => (Ok(METRIC_NAME), std::str::from_utf8(&self.series[name])),
                 Part::Label { name, value } => (std::str::from_utf8(&self.series[name]), std::str::from_utf8(&self.series[value])),
@@ -125,12 +153,14 @@ impl<'a> Sample<'a> {
                 return;
             };
             let (name, mut value) = (unescape(name, Escapes::All), unescape(value, Escapes::All));
+            if is_label && is_replaced(&name) {
+                return;
+            }
             if self.normalise.label() == Some(&*name) {
                 value = open_metrics_float(value);
             }
             pairs.push((name, value));
         });
-        pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
         invalid.map_or(Ok(()), Err)
     }
 

@@ -10,6 +10,10 @@ use std::fmt;
 
 /// The label that holds the metric's name.
 pub const METRIC_NAME: &str = "__name__";
+/// The label that holds the metric's type, where types are labels.
+pub const METRIC_TYPE: &str = "__type__";
+/// The label that holds the metric's unit, where units are labels.
+pub const METRIC_UNIT: &str = "__unit__";
 
 /// A sorted, immutable set of labels.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]

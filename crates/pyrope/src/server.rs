@@ -93,6 +93,7 @@ async fn serve(flags: &Flags) -> Result<(), Refusal> {
         host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         workers: 0,
         start_timestamps: flags.feature("st-storage"),
+        type_and_unit_labels: flags.feature("type-and-unit-labels"),
     });
     let (reload, mut reloads) = mpsc::channel::<ReloadRequest>(1);
     let (quit, mut quits) = mpsc::channel(1);
@@ -301,7 +302,8 @@ fn receiver_options(flags: &Flags) -> Result<remote::Options, Refusal> {
         })?;
         accepted.push(version);
     }
-    Ok(remote::Options { accepted, metadata: flags.feature("metadata-wal-records") })
+    let type_and_unit_labels = flags.feature("type-and-unit-labels");
+    Ok(remote::Options { accepted, metadata: flags.feature("metadata-wal-records"), type_and_unit_labels })
 }
 
 fn open_store(flags: &Flags, config: &Config) -> Result<Arc<tsdb::Db>, Refusal> {

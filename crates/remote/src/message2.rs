@@ -15,6 +15,7 @@
 use crate::histogram::{Sent, histogram};
 use crate::message::{Sample, exemplar_labels, tidy};
 use crate::wire::{WireError, next_field};
+use model::labels::{METRIC_TYPE, METRIC_UNIT};
 use model::{Exemplar, Labels, Metadata, MetricType, Timestamp};
 
 /// A request in its parts. Symbols may stand after the series that use them.
@@ -171,6 +172,19 @@ impl<'a> Symbols<'a> {
         };
         let (unit, help) = (text("unit", sent.unit)?, text("help", sent.help)?);
         Ok(Metadata { kind: kind(sent.kind), unit, help })
+    }
+
+    /// Puts type and unit among the labels, in place of what is there of these names; nothing if neither is known.
+    pub(crate) fn describe(&self, pairs: &mut Vec<Pair<'a>>, sent: SentMetadata) {
+        let kind = Some(kind(sent.kind)).filter(|kind| *kind != MetricType::Unknown).map(|kind| kind.as_str().as_bytes());
+        let unit = self.get(sent.unit).filter(|unit| !unit.is_empty());
+        if kind.is_none() && unit.is_none() {
+            return;
+        }
+        let (kind_name, unit_name) = (METRIC_TYPE.as_bytes(), METRIC_UNIT.as_bytes());
+        pairs.retain(|(name, _)| *name != kind_name && *name != unit_name);
+        pairs.extend(kind.map(|kind| (kind_name, kind)));
+        pairs.extend(unit.map(|unit| (unit_name, unit)));
     }
 
     /// `None`: its labels cannot be kept, see [`crate::message::exemplar`].

@@ -34,11 +34,13 @@ pub struct Options {
     pub accepted: Vec<Version>,
     /// Hand the metadata of version 2.0 on to the store.
     pub metadata: bool,
+    /// Type and unit of version 2.0 become labels of their series.
+    pub type_and_unit_labels: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { accepted: vec![Version::V1, Version::V2], metadata: false }
+        Self { accepted: vec![Version::V1, Version::V2], metadata: false, type_and_unit_labels: false }
     }
 }
 

@@ -399,6 +399,45 @@ fn metadata_goes_on_where_asked_for() {
 }
 
 #[test]
+fn type_and_unit_become_labels_where_they_are_asked_for() {
+    const SYMBOLS: &[&[u8]] = &[b"", b"__name__", b"a", b"__type__", b"own", b"__unit__", b"seconds", b"\xff"];
+    let (plain, own) = ([1, 2], [1, 2, 3, 4, 5, 4]);
+    let store = Arc::new(Store::default());
+    let receiver = Receiver::new(store.clone(), Options { type_and_unit_labels: true, ..Options::default() });
+    let send = |refs: &[u8], time: i64, kind: u8, unit: u8| {
+        let series = series2(refs, &[(time, 1.0)], &[(5, vec![0x08, kind, 0x20, unit])]);
+        let content_type = Some("application/x-protobuf;proto=io.prometheus.write.v2.Request");
+        receiver.write(content_type, None, &body2(SYMBOLS, &[series]), NOW).body
+    };
+    for (refs, kind, unit, want) in [
+        (&plain[..], 1, 6, r#"{__name__="a", __type__="counter", __unit__="seconds"}"#),
+        (&plain[..], 0, 0, r#"{__name__="a"}"#),
+        (&plain[..], 0, 6, r#"{__name__="a", __unit__="seconds"}"#),
+        // One that is known takes the other's place, too.
+        (&own[..], 2, 0, r#"{__name__="a", __type__="gauge"}"#),
+        (&own[..], 0, 0, r#"{__name__="a", __type__="own", __unit__="own"}"#),
+    ] {
+        let count = store.state.lock().unwrap().series.len();
+        assert_eq!(send(refs, 1, kind, unit), "");
+        assert_eq!(send(refs, 2, kind, unit), "");
+        assert_eq!(store.samples()[want].len(), 2, "{want}");
+        assert_eq!(store.state.lock().unwrap().series.len(), count + 1);
+    }
+    assert_eq!(
+        send(&plain, 1, 1, 6).trim_end(),
+        r#"out of order sample for series {__name__="a", __type__="counter", __unit__="seconds"}"#
+    );
+    assert_eq!(
+        send(&plain, 3, 1, 7).trim_end(),
+        r#"invalid metric name or labels, got {__name__="a", __type__="counter", __unit__="\xff"}"#
+    );
+    // A series that the store had dropped is named with them again.
+    store.state.lock().unwrap().series[0] = (Labels::from_pairs([("__name__", "c")]), SeriesRef(77), Vec::new());
+    assert_eq!(send(&plain, 9, 1, 6), "");
+    assert_eq!(store.samples()[r#"{__name__="a", __type__="counter", __unit__="seconds"}"#], [(9, 1.0)]);
+}
+
+#[test]
 fn a_store_that_is_not_ready() {
     let case = Case::new();
     case.store.state.lock().unwrap().not_ready = true;

@@ -70,7 +70,8 @@ fn write_message(receiver: &Receiver, space: &mut Space, message: &[u8], written
         }
         receiver.commit_once(space)?;
         count(space, written);
-        name_refused(space, message, &request.symbols, &mut refusals);
+        let reader = Reader { message, symbols: &request.symbols, described: receiver.options.type_and_unit_labels };
+        name_refused(space, &reader, &mut refusals);
         let gone = space.gone();
         if gone.is_empty() {
             break;
@@ -78,7 +79,7 @@ fn write_message(receiver: &Receiver, space: &mut Space, message: &[u8], written
         if tries == TRIES_MAX {
             return Err(WriteError::Refused(RowOutcome::Gone, false));
         }
-        keep_gone(space, message, &request.symbols, &gone);
+        keep_gone(space, &reader, &gone);
     }
     receiver.count_stored(written);
     if refusals.lines.is_empty() { Ok(()) } else { Err(WriteError::Partial(refusals.into_text())) }
@@ -112,7 +113,7 @@ fn read_series(
 ) {
     let number = entry.number;
     let rows_sent = sent.samples.len() + sent.histograms.len();
-    let pairs = match symbols.pairs(&sent.refs) {
+    let mut pairs = match symbols.pairs(&sent.refs) {
         Ok(pairs) => pairs,
         Err(error) => {
             refusals.invalid_labels_samples += rows_sent as u64;
@@ -123,6 +124,9 @@ fn read_series(
         Ok(metadata) => metadata,
         Err(error) => return refusals.push((number, 0, 0), format!("parsing metadata for series {}: {error}", display_refs(&sent.refs))),
     };
+    if receiver.options.type_and_unit_labels {
+        symbols.describe(&mut pairs, sent.metadata);
+    }
     let key = names.key_of(&pairs);
     let known = names.lookups.get(key);
     let labels = match known.map_or_else(|| message2::labels(&pairs).map(Some), |_| Ok(None)) {
@@ -215,8 +219,8 @@ fn count(space: &Space, written: &mut Written) {
 }
 
 /// A line for each refused row and exemplar, but for those that are tried again.
-fn name_refused(space: &Space, message: &[u8], symbols: &Symbols<'_>, refusals: &mut Refusals) {
-    let label_text = |entry: &Entry| display(&pairs_of(message, symbols, entry));
+fn name_refused(space: &Space, reader: &Reader<'_, '_>, refusals: &mut Refusals) {
+    let label_text = |entry: &Entry| display(&reader.pairs_of(entry));
     for (at, outcome) in &space.committed.refused {
         let Some((entry, row)) = space.entry_of(*at).map(|entry| &space.entries[entry]).zip(space.batch.rows.get(*at as usize)) else {
             continue;
@@ -234,15 +238,29 @@ fn name_refused(space: &Space, message: &[u8], symbols: &Symbols<'_>, refusals: 
     }
 }
 
-/// The pairs of a series that [`read_series`] has accepted.
-fn pairs_of<'a>(message: &[u8], symbols: &Symbols<'a>, entry: &Entry) -> Vec<(&'a [u8], &'a [u8])> {
-    let mut series = Series::default();
-    let bytes = &message[entry.start..entry.start + entry.len];
-    series.read(bytes).ok().and_then(|()| symbols.pairs(&series.refs).ok()).unwrap_or_default()
+/// Reads series of a message again.
+struct Reader<'r, 'a> {
+    message: &'r [u8],
+    symbols: &'r Symbols<'a>,
+    /// With type and unit among the labels.
+    described: bool,
+}
+
+impl<'a> Reader<'_, 'a> {
+    /// The pairs of a series that [`read_series`] has accepted.
+    fn pairs_of(&self, entry: &Entry) -> Vec<(&'a [u8], &'a [u8])> {
+        let mut series = Series::default();
+        let bytes = &self.message[entry.start..entry.start + entry.len];
+        let mut pairs = series.read(bytes).ok().and_then(|()| self.symbols.pairs(&series.refs).ok()).unwrap_or_default();
+        if self.described {
+            self.symbols.describe(&mut pairs, series.metadata);
+        }
+        pairs
+    }
 }
 
 /// Leaves of the batch what belongs to series whose handle was out of date, named by their labels.
-fn keep_gone(space: &mut Space, message: &[u8], symbols: &Symbols<'_>, gone: &[usize]) {
+fn keep_gone(space: &mut Space, reader: &Reader<'_, '_>, gone: &[usize]) {
     space.batch.labels.clear();
     space.label_keys.clear();
     for (at, entry) in space.entries.iter_mut().enumerate() {
@@ -253,7 +271,7 @@ fn keep_gone(space: &mut Space, message: &[u8], symbols: &Symbols<'_>, gone: &[u
     space.retain_rows(|entry| entry.series.is_some());
     for &at in gone {
         let entry = space.entries[at];
-        let labels = message2::labels(&pairs_of(message, symbols, &entry)).ok();
+        let labels = message2::labels(&reader.pairs_of(&entry)).ok();
         let series = labels.map(|labels| space.add_labels(entry.key, labels));
         space.entries[at].series = series;
         if let Some(series) = series {

@@ -6,7 +6,7 @@
 //!
 //! # Keys
 //! A line's key is the 128-bit XXH3 hash of its raw `name{…}` bytes, seeded with a number of this process and with what
-//! else decides about its labels (format, normalising). Two different lines of one target have the same key with a
+//! else decides about its labels (format, normalising, the family's type and unit where they become labels). Two different lines of one target have the same key with a
 //! probability of n²/2¹²⁹: 10⁻²⁶ for a million series. Someone who could aim at collisions would have to know the seed,
 //! and would win nothing: a cache belongs to one target, which may say what it likes of its own series anyway.
 //!

@@ -7,6 +7,7 @@
 
 pub mod cache;
 pub mod counters;
+mod family;
 pub mod fetch;
 pub mod gzip;
 mod intervals;

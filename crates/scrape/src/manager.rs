@@ -40,6 +40,8 @@ pub struct Options {
     pub workers: usize,
     /// Read `_created` lines of OpenMetrics as start timestamps (`st-storage`).
     pub start_timestamps: bool,
+    /// Give series their family's type and unit as labels (`type-and-unit-labels`).
+    pub type_and_unit_labels: bool,
 }
 
 /// Why a configuration could not be applied. Nothing of it is in force then.
@@ -66,6 +68,7 @@ struct Inner {
     shared: Arc<Shared>,
     host_name: String,
     start_timestamps: bool,
+    type_and_unit_labels: bool,
     running: Mutex<Running>,
     views: Mutex<BTreeMap<String, View>>,
 }
@@ -126,6 +129,7 @@ impl Manager {
             shared: Arc::new(shared),
             host_name: options.host_name,
             start_timestamps: options.start_timestamps,
+            type_and_unit_labels: options.type_and_unit_labels,
             running: Mutex::default(),
             views: Mutex::default(),
         }))
@@ -220,6 +224,7 @@ impl Inner {
             credentials,
             forced_error,
             start_timestamps: self.start_timestamps,
+            type_and_unit_labels: self.type_and_unit_labels,
         };
 
         // Relabel rules have no equality; their debug form says all that they are made of.
@@ -318,6 +323,7 @@ struct JobSettings<'a> {
     credentials: Option<Arc<HttpClientSettings>>,
     forced_error: Option<String>,
     start_timestamps: bool,
+    type_and_unit_labels: bool,
 }
 
 impl JobSettings<'_> {
@@ -340,6 +346,7 @@ impl JobSettings<'_> {
                 fallback: job.fallback_scrape_protocol.and_then(format_of),
                 extra_metrics: job.extra_scrape_metrics,
                 start_timestamps: self.start_timestamps,
+                type_and_unit_labels: self.type_and_unit_labels,
                 timeout: target.timeout,
             },
             credentials: self.credentials.clone(),

@@ -22,6 +22,7 @@ use model::{Exemplar, Labels, Millis, Timestamp};
 use storage::{Appender, Batch, CommitError, Committed, Row, RowOutcome, RowSeries, RowValue, SeriesHandle};
 
 use crate::cache::{self, At, Cache, Flush, Found, Key};
+use crate::family::Family;
 use crate::labels::{self, Rules, SeriesError};
 use crate::metadata::MetadataStore;
 
@@ -60,6 +61,8 @@ pub struct Settings {
     pub extra_metrics: bool,
     /// `_created` lines of OpenMetrics are start timestamps, and no series.
     pub start_timestamps: bool,
+    /// What a family's `TYPE` and `UNIT` lines say becomes labels of its series.
+    pub type_and_unit_labels: bool,
     /// When a scrape is given up: only reported.
     pub timeout: Millis,
 }
@@ -307,9 +310,11 @@ impl ScrapeState {
         let mut pairs = LabelPairs::new();
         let mut parser = Parser::new(body, format);
         let mut starts = starts_of(format, settings);
+        let mut family = settings.type_and_unit_labels.then(Family::default);
+        let mut seed = self.seed;
         loop {
             let mut asked: Option<(&[u8], Normalise, Key)> = None;
-            let (seed, cache) = (self.seed, &self.cache);
+            let cache = &self.cache;
             let entry = parser.next_known(|series, normalise| {
                 let key = cache::key(seed, kind(format, normalise), series);
                 asked = Some((series, normalise, key));
@@ -323,6 +328,10 @@ impl ScrapeState {
                     if let Some(starts) = &mut starts {
                         starts.metadata(&metadata);
                     }
+                    if let Some(family) = &mut family {
+                        family.metadata(&metadata);
+                        seed = self.seed ^ family.tag();
+                    }
                     continue;
                 }
             };
@@ -334,7 +343,7 @@ impl ScrapeState {
             let own_time = sample.timestamp.filter(|_| settings.honor_timestamps);
             let key = match asked {
                 Some((series, normalise, key)) if std::ptr::eq(series, sample.series) && normalise == sample.normalise => key,
-                _ => cache::key(self.seed, kind(format, sample.normalise), sample.series),
+                _ => cache::key(seed, kind(format, sample.normalise), sample.series),
             };
             let (at, mut handle) = match self.cache.find(key) {
                 Found::Dropped => continue,
@@ -348,7 +357,7 @@ impl ScrapeState {
             };
             let mut labels = None;
             if handle.is_none() {
-                labels = stored_labels(&sample, &mut pairs, settings)?;
+                labels = stored_labels(&sample, family.as_ref(), &mut pairs, settings)?;
                 if labels.is_none() {
                     if at.is_none() {
                         self.cache.add_dropped(key);
@@ -507,10 +516,14 @@ impl ScrapeState {
         if let Ok((format, _)) = exposition::negotiate(content_type, settings.fallback) {
             let mut parser = Parser::new(body, format);
             let mut starts = starts_of(format, settings);
+            let mut family = settings.type_and_unit_labels.then(Family::default);
             while let (Some((at, line, row)), Ok(Some(entry))) = (wanted, parser.next()) {
                 let Entry::Sample(sample) = entry else {
                     if let Some(starts) = &mut starts {
                         starts.metadata(&entry);
+                    }
+                    if let Some(family) = &mut family {
+                        family.metadata(&entry);
                     }
                     continue;
                 };
@@ -519,7 +532,7 @@ impl ScrapeState {
                     continue;
                 }
                 if line == ordinal {
-                    if let Ok(Some(labels)) = stored_labels(&sample, &mut pairs, settings) {
+                    if let Ok(Some(labels)) = stored_labels(&sample, family.as_ref(), &mut pairs, settings) {
                         let series = work.push_labels(Owner::Series(at), labels);
                         work.push_row(Origin::Line { at, ordinal }, Row { series, ..*row });
                     }
@@ -538,8 +551,16 @@ impl ScrapeState {
     }
 }
 
-fn stored_labels<'a>(sample: &Sample<'a>, pairs: &mut LabelPairs<'a>, settings: &Settings) -> Result<Option<Labels>, PageError> {
-    sample.labels(pairs)?;
+fn stored_labels<'a>(
+    sample: &Sample<'a>,
+    family: Option<&Family>,
+    pairs: &mut LabelPairs<'a>,
+    settings: &Settings,
+) -> Result<Option<Labels>, PageError> {
+    match family {
+        Some(family) => family.labels(sample, pairs)?,
+        None => sample.labels(pairs)?,
+    }
     Ok(labels::series_labels(pairs, &settings.target, &settings.rules)?)
 }
 

@@ -67,7 +67,8 @@ fn text(body: &str) -> Answer {
 
 fn manager(store: &Arc<Store>) -> Manager {
     let (appender, clock) = (Arc::clone(store) as Arc<dyn storage::Appender>, Arc::new(world::SystemClock));
-    Manager::new(Options { appender, clock, host_name: "test".into(), workers: 2, start_timestamps: false })
+    let host_name = "test".into();
+    Manager::new(Options { appender, clock, host_name, workers: 2, start_timestamps: false, type_and_unit_labels: false })
 }
 
 fn config(address: &str, settings: &str) -> config::Config {

@@ -264,7 +264,6 @@ fn exemplars_get_the_samples_time() {
 
 #[test]
 fn created_lines_are_start_timestamps_where_they_are_asked_for() {
-    const OPEN_METRICS: Option<&str> = Some("application/openmetrics-text");
     const TEXT: Option<&str> = Some("text/plain");
     let page = "# TYPE a counter\na_total{x=\"1\"} 5\na_created{x=\"1\"} 1.5\n# TYPE h histogram\nh_bucket{le=\"+Inf\"} 2\nh_count 2\nh_created 0.25\n# TYPE g gauge\ng 1\ng_created 3\n# EOF\n";
     let with = ["a_total 1500", "h_bucket 250", "h_count 250"];
@@ -296,6 +295,76 @@ fn markers_and_reports_have_no_start() {
     target.page(Page::Body { bytes: b"# TYPE a counter\na_created 1.5\n# EOF\n", content_type });
     target.holds(&["a_total stale@2000"]);
     assert!(target.store.state().starts.is_empty());
+}
+
+const OPEN_METRICS: Option<&str> = Some("application/openmetrics-text");
+
+fn described() -> Settings {
+    Settings { type_and_unit_labels: true, ..settings() }
+}
+
+#[test]
+fn type_and_unit_become_labels_where_they_are_asked_for() {
+    let page = "# TYPE a_seconds counter\n# UNIT a_seconds seconds\na_seconds_total 1\n# HELP b without a unit\n# TYPE b gauge\nb 2\n# TYPE c unknown\nc 3\n# EOF\n";
+    let with = ["a_seconds_total{__type__=counter,__unit__=seconds}", "b{__type__=gauge}", "c"];
+    for (settings, names) in [(described(), with), (settings(), ["a_seconds_total", "b", "c"])] {
+        let mut target = Target::new(settings);
+        // The second time all lines are known, the third time the store has forgotten all.
+        for time in [1000, 2000, 3000] {
+            if time == 3000 {
+                target.store.forget();
+            }
+            target.page(Page::Body { bytes: page.as_bytes(), content_type: OPEN_METRICS });
+            let want: Vec<String> = names.iter().zip(1..).map(|(name, value)| format!("{name} {value}@{time}")).collect();
+            assert_eq!(target.store.newest(), want);
+        }
+        // Prometheus's own format has no units, and only four types; the report has none.
+        target.text("# TYPE d untyped\nd 1\n");
+        assert!(target.store.newest().contains(&"d 1@4000".to_owned()));
+        let up = target.store.filtered(|name| name == "up");
+        assert_eq!(up, ["up 1@4000"]);
+    }
+}
+
+#[test]
+fn what_is_known_of_a_family_replaces_labels_of_its_lines() {
+    let mut target = Target::new(described());
+    target.page(Page::Body {
+        bytes: b"# TYPE a_x counter\n# UNIT a_x x\na_x_total{__type__=\"gauge\",__unit__=\"y\",__name__=\"z\",a=\"b\"} 1\n# TYPE b gauge\nb{__type__=\"info\",__unit__=\"y\"} 1\n# TYPE c unknown\nc{__type__=\"own\"} 1\n# EOF\n",
+        content_type: OPEN_METRICS,
+    });
+    target.holds(&["a_x_total{__type__=counter,__unit__=x,a=b} 1@1000", "b{__type__=gauge,__unit__=y} 1@1000", "c{__type__=own} 1@1000"]);
+}
+
+#[test]
+fn another_type_or_unit_makes_another_series() {
+    let mut target = Target::new(described());
+    target.text("# TYPE a counter\na 1\n");
+    target.text("# TYPE a gauge\na 1\n");
+    target.holds(&["a{__type__=counter} stale@2000", "a{__type__=gauge} 1@2000"]);
+    target.text("a 1\n");
+    target.holds(&["a 1@3000", "a{__type__=counter} stale@2000", "a{__type__=gauge} stale@3000"]);
+    // The type is that of the last line that has one, whatever it names.
+    target.text("# TYPE b counter\na 1\n");
+    target.holds(&["a stale@4000", "a{__type__=counter} 1@4000", "a{__type__=gauge} stale@3000"]);
+}
+
+#[test]
+fn relabelling_and_limits_see_type_and_unit() {
+    let rules = |text: &str| {
+        let config = format!("scrape_configs: [{{job_name: j, {text}}}]");
+        Rules::of(&config::parse(&config, std::path::Path::new("/"), |_| None).unwrap().scrape_configs[0])
+    };
+    let page = "# TYPE a counter\na 1\n";
+    let drop = rules("metric_relabel_configs: [{action: labeldrop, regex: __type__}]");
+    let mut target = Target::new(Settings { rules: drop, ..described() });
+    target.text(page);
+    target.holds(&["a 1@1000"]);
+    // Name, type, job and instance.
+    for (limit, stored) in [(4, true), (3, false)] {
+        let mut target = Target::new(Settings { rules: rules(&format!("label_limit: {limit}")), ..described() });
+        assert_eq!(target.text(page).error.is_none(), stored, "{limit}");
+    }
 }
 
 #[test]

@@ -571,7 +571,8 @@ fn check_smoothing(numbers: &[Vec<f64>], holds: impl Fn(usize) -> bool) -> Resul
 
 /// Without the name and what describes it.
 pub(crate) fn nameless(labels: &Labels) -> Labels {
-    const RESERVED: [&str; 3] = [model::labels::METRIC_NAME, "__type__", "__unit__"];
+    use model::labels::{METRIC_NAME, METRIC_TYPE, METRIC_UNIT};
+    const RESERVED: [&str; 3] = [METRIC_NAME, METRIC_TYPE, METRIC_UNIT];
     Labels::from_sorted(labels.iter().filter(|(name, _)| !RESERVED.contains(name)))
 }
 
@@ -585,7 +586,7 @@ struct Suspect {
 /// The metric of a series, if it does not look like a counter. It does by its type or else by its name.
 fn suspect_counter(labels: &Labels, by_type: bool) -> Option<Suspect> {
     let name = labels.metric_name();
-    let kind = by_type.then(|| labels.get("__type__").unwrap_or_default());
+    let kind = by_type.then(|| labels.get(model::labels::METRIC_TYPE).unwrap_or_default());
     let counts = match kind {
         Some(kind) => ["counter", "histogram"].contains(&kind),
         None => ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix)),

@@ -55,7 +55,7 @@ const FEATURES: &[(&str, Effect)] = &[
     ("old-ui", NotYet),
     ("otlp-deltatocumulative", NotYet),
     ("otlp-native-delta-ingestion", NotYet),
-    ("type-and-unit-labels", Partly("queries look at the labels, but nothing that is scraped or received gets them yet")),
+    ("type-and-unit-labels", Works("Experimental type and unit labels enabled")),
     ("use-uncached-io", NotYet),
     ("fast-startup", Works("Starts are as fast without this option.")),
     ("search-api", NotYet),

@@ -71,6 +71,7 @@ async fn run_case(folder: &Path, row: &Value) -> Result<(), String> {
         host_name: "h".into(),
         workers: 1,
         start_timestamps: false,
+        type_and_unit_labels: false,
     });
     let targets: Vec<Value> = row["target_labels"].as_array().cloned().unwrap_or_else(|| vec![serde_json::json!({})]);
     let config = config::parse(&configuration(row, &targets, target.port), folder, |_| None).map_err(|e| format!("config: {e}"))?;
