@@ -1,5 +1,6 @@
 //! One query's surroundings: its store, leash, budget, counters and annotations.
 
+use super::Engine;
 use super::annotations::Annotations;
 use super::api::{Control, EngineOptions, QueryError, QueryStats};
 use super::memory::{Charge, Ledger, Size};
@@ -20,6 +21,8 @@ pub(crate) const PLACE: &str = "expression evaluation";
 pub(crate) struct Context<'q> {
     pub store: &'q dyn Queryable,
     pub options: &'q EngineOptions,
+    /// For work that is worth more threads than one.
+    pool: Option<&'q rayon::ThreadPool>,
     pub control: &'q Control,
     pub lookback: i64,
     deadline: Option<Instant>,
@@ -40,13 +43,8 @@ pub(crate) struct Context<'q> {
 
 impl<'q> Context<'q> {
     /// Of a query with the steps of `grid`.
-    pub fn new(
-        store: &'q dyn Queryable,
-        options: &'q EngineOptions,
-        control: &'q Control,
-        profile: Option<&'q Profile>,
-        grid: Grid,
-    ) -> Self {
+    pub fn new(store: &'q dyn Queryable, engine: &'q Engine, control: &'q Control, profile: Option<&'q Profile>, grid: Grid) -> Self {
+        let Engine { options, pool } = engine;
         let Millis(lookback) = control.lookback.unwrap_or(options.lookback);
         let own = Instant::now().checked_add(options.timeout);
         let deadline = match (own, control.deadline) {
@@ -57,6 +55,7 @@ impl<'q> Context<'q> {
         Self {
             store,
             options,
+            pool: pool.as_ref(),
             control,
             lookback,
             deadline,
@@ -81,6 +80,15 @@ impl<'q> Context<'q> {
             return Err(QueryError::Timeout(PLACE.into()));
         }
         Ok(())
+    }
+
+    /// Does work that rayon may divide among the engine's threads. Waking them costs as much as a small query, so
+    /// that all else is done by the thread that asks.
+    pub fn on_all_threads<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match self.pool {
+            Some(pool) => pool.install(work),
+            None => work(),
+        }
     }
 
     /// An account that holds nothing yet.

@@ -118,14 +118,11 @@ impl Engine {
         control: &Control,
         plan: &Plan,
         grid: Grid,
-        evaluate: impl FnOnce(&Context<'_>) -> Result<Value, QueryError> + Send,
+        evaluate: impl FnOnce(&Context<'_>) -> Result<Value, QueryError>,
     ) -> Result<QueryResult, QueryError> {
         let profile = control.explain.then(|| Profile::of(plan));
-        let ctx = Context::new(store, &self.options, control, profile.as_ref(), grid);
-        let value = match &self.pool {
-            Some(pool) => pool.install(|| evaluate(&ctx))?,
-            None => evaluate(&ctx)?,
-        };
+        let ctx = Context::new(store, self, control, profile.as_ref(), grid);
+        let value = evaluate(&ctx)?;
         let mut held = ctx.account();
         held.add(value.size())?;
         let stats = ctx.stats();

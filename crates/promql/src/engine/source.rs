@@ -77,17 +77,14 @@ impl<'c> Source<'c> {
                 continue;
             }
             let mut held = ctx.charge(end - begin, self.steps)?;
-            let values: Vec<Steps> = (begin..end)
-                .into_par_iter()
-                .with_min_len(4)
-                .map_init(
-                    || Scratch::new(ctx),
-                    |scratch, i| {
-                        ctx.check()?;
-                        (self.compute)(i, scratch)
-                    },
-                )
-                .collect::<Result<_, _>>()?;
+            let values: Vec<Steps> = ctx.on_all_threads(|| {
+                let series = (begin..end).into_par_iter().with_min_len(4);
+                let compute = |scratch: &mut Scratch, i| {
+                    ctx.check()?;
+                    (self.compute)(i, scratch)
+                };
+                series.map_init(|| Scratch::new(ctx), compute).collect::<Result<_, _>>()
+            })?;
             held.add(Size::bytes(values.iter().map(Steps::histogram_bytes).sum()))?;
             for (i, steps) in values.into_iter().enumerate() {
                 f(begin + i, steps)?;
