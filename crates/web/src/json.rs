@@ -7,8 +7,24 @@ use model::{FloatHistogram, Labels, Timestamp, number};
 
 /// Appends a quoted, escaped text.
 pub fn text(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
     let bytes = text.as_bytes();
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
+    // Most texts stay as they are, which is seen many bytes at a time.
+    if bytes.iter().fold(true, |clean, byte| clean & is_clean(*byte)) {
+        out.extend_from_slice(bytes);
+    } else {
+        escaped(out, bytes);
+    }
+    out.push(b'"');
+}
+
+/// No text with only such bytes has anything to escape.
+fn is_clean(byte: u8) -> bool {
+    (byte >= 0x20) & (byte != 0xe2) & (byte != b'"') & (byte != b'\\') & (byte != b'<') & (byte != b'>') & (byte != b'&')
+}
+
+fn escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     let mut clean_from = 0;
     for (i, &byte) in bytes.iter().enumerate() {
         let escape: Option<&[u8]> = match byte {
@@ -37,7 +53,6 @@ pub fn text(out: &mut Vec<u8>, text: &str) {
         }
     }
     out.extend_from_slice(&bytes[clean_from..]);
-    out.push(b'"');
 }
 
 /// Appends `{"name":"value",…}`.

@@ -52,20 +52,17 @@ fn worth_looking(found: &RoaringBitmap, index: &Index, matcher: &Matcher) -> boo
 /// Of these series those that satisfy a matcher, by looking at each.
 fn filter(index: &Index, ids: &RoaringBitmap, matcher: &Matcher, checks: &Checks<'_>) -> Result<RoaringBitmap, Corrupt> {
     let name = index.find_symbol(&matcher.name);
-    let mut kept = RoaringBitmap::new();
-    for id in ids.iter().take_while(|_| checks.go_on()) {
+    let kept = |id: &u32| {
         let mut value = Some("");
-        let read = index.pairs(SeriesId(id), |n, v| {
+        let read = index.pairs(SeriesId(*id), |n, v| {
             if Some(n) == name {
                 value = index.symbol(v);
             }
         });
         // A damaged entry is kept: whoever reads it next says so.
-        if read.is_err() || value.is_none_or(|value| matcher.matches(value)) {
-            kept.insert(id);
-        }
-    }
-    Ok(kept)
+        read.is_err() || value.is_none_or(|value| matcher.matches(value))
+    };
+    set(ids.iter().take_while(|_| checks.go_on()).filter(kept))
 }
 
 /// About how many postings or values have to be looked at.
@@ -113,10 +110,10 @@ fn lists(index: &Index, places: impl IntoIterator<Item = u64>) -> Result<Roaring
         }
         short.extend(ids);
         if short.len() > SHORT_TOGETHER {
-            add(&mut all, &mut short);
+            add(&mut all, &mut short)?;
         }
     }
-    add(&mut all, &mut short);
+    add(&mut all, &mut short)?;
     Ok(all)
 }
 
@@ -125,7 +122,10 @@ const LONG: usize = 4096;
 /// So many entries of short lists are sorted at a time.
 const SHORT_TOGETHER: usize = 1 << 20;
 
-fn add(all: &mut RoaringBitmap, short: &mut Vec<u32>) {
+fn add(all: &mut RoaringBitmap, short: &mut Vec<u32>) -> Result<(), Corrupt> {
     short.sort_unstable();
-    *all |= short.drain(..).collect::<RoaringBitmap>();
+    // A damaged index may have a series in two lists of one name.
+    short.dedup();
+    *all |= set(short.drain(..))?;
+    Ok(())
 }

@@ -47,14 +47,24 @@ pub async fn series(State(app): State<Arc<App>>, form: Form) -> Result<Response,
     let hints = SelectHints { labels_only: true, sorted: true, ..hints(limit, &waiting) };
     let (found, mut warnings) = blocking(move || {
         let checks = hints.cancel.checks();
-        let (mut found, mut warnings) = (BTreeSet::<Labels>::new(), Vec::new());
+        let (mut found, mut warnings) = (Vec::<Labels>::new(), Vec::new());
         for matchers in &sets {
             let selection = app.options.queryable.select(range, matchers, &hints)?;
             warnings.extend(selection.warnings);
+            found.reserve(selection.series.len());
             for series in &selection.series {
                 checks.step()?;
-                found.insert(series.labels().clone());
+                found.push(series.labels().clone());
             }
+        }
+        // One selection is in order, and has no series twice.
+        if sets.len() > 1 {
+            let mut together = BTreeSet::new();
+            for labels in found.drain(..) {
+                checks.step()?;
+                together.insert(labels);
+            }
+            found.extend(together);
         }
         Ok((found, warnings))
     })
