@@ -125,7 +125,7 @@ pub struct VectorSelector {
 }
 
 /// How a window reaches out for what lies behind its borders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Extended {
     /// It begins with the last sample before it.
     Anchored,

@@ -6,6 +6,7 @@
 
 mod duration;
 pub(crate) mod operator;
+pub(crate) mod repeat;
 mod tree;
 
 use crate::ast::{
@@ -25,7 +26,7 @@ pub(crate) struct Plan {
 }
 
 /// When a selector or subquery looks: at its own time if fixed, else at the step's; less the offset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct When {
     pub at: Option<i64>,
     pub offset: i64,
@@ -69,7 +70,7 @@ pub(crate) enum WindowSource {
 }
 
 /// What `histogram_count` and its like read off.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(crate) enum HistogramNumber {
     Count,
     Sum,
@@ -199,7 +200,7 @@ pub(crate) enum Kind {
 }
 
 /// How series are grouped and combined.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Aggregation {
     pub op: crate::ast::AggregateOp,
     /// Sorted, each once.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Collected annotations: each text once, as in Prometheus at the place that gives it last, whichever thread was first here.
 /// Prometheus evaluates parts before what is made of them, and what stands on the left first, so that is the place whose text
 /// ends last.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Annotations {
     warnings: BTreeMap<String, Option<Span>>,
     infos: BTreeMap<String, Option<Span>>,
@@ -154,6 +154,43 @@ impl Annotations {
         self.forced_monotonic.insert(metric.to_owned(), (place, all));
     }
 
+    pub fn is_empty(&self) -> bool {
+        let Self { warnings, infos, forced_monotonic, start_time_overlaps } = self;
+        warnings.is_empty() && infos.is_empty() && forced_monotonic.is_empty() && start_time_overlaps.is_empty()
+    }
+
+    /// The same said of other places: of the one in `to` that has the number of the one in `from`. `None` if that is not clear.
+    pub fn moved(&self, from: &[Span], to: &[Span]) -> Option<Self> {
+        let mut moved = self.clone();
+        let texts = moved.warnings.values_mut().chain(moved.infos.values_mut()).flatten();
+        let forced = moved.forced_monotonic.values_mut().map(|(span, _)| span);
+        let overlaps = moved.start_time_overlaps.values_mut().map(|(span, _)| span);
+        for span in texts.chain(forced).chain(overlaps) {
+            let mut candidates = from.iter().zip(to).filter(|(from, _)| *from == span).map(|(_, to)| *to);
+            let to = candidates.next()?;
+            if candidates.any(|other| other != to) {
+                return None;
+            }
+            *span = to;
+        }
+        Some(moved)
+    }
+
+    /// Says all that as well.
+    pub fn absorb(&mut self, said: Self) {
+        for (mine, theirs) in [(&mut self.warnings, said.warnings), (&mut self.infos, said.infos)] {
+            for (text, span) in theirs {
+                let place = mine.entry(text).or_default();
+                *place = place.zip(span).map(|(a, b)| last(a, b)).or(*place).or(span);
+            }
+        }
+        said.forced_monotonic.into_iter().for_each(|(metric, (span, forced))| self.forced_monotonic(&metric, span, forced));
+        for (metric, (span, count)) in said.start_time_overlaps {
+            let found = self.start_time_overlaps.entry(metric).or_insert((span, 0));
+            *found = (last(found.0, span), found.1 + count);
+        }
+    }
+
     fn warn(&mut self, text: String, span: Span) {
         let place = self.warnings.entry(format!("PromQL warning: {text}")).or_default();
         *place = Some(place.map_or(span, |other| last(other, span)));
@@ -207,7 +244,7 @@ fn with_metric(text: String, metric: &str) -> String {
 }
 
 /// `line:column` of a byte offset, both from 1; columns count bytes as Prometheus does.
-fn line_and_column(query: &str, start: usize) -> String {
+pub(crate) fn line_and_column(query: &str, start: usize) -> String {
     let before = &query.as_bytes()[..start.min(query.len())];
     let line = before.iter().filter(|b| **b == b'\n').count() + 1;
     let column = before.iter().rev().take_while(|b| **b != b'\n').count() + 1;

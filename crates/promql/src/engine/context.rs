@@ -6,6 +6,7 @@ use super::api::{Control, EngineOptions, QueryError, QueryStats};
 use super::memory::{Charge, Ledger, Size};
 use super::mixed;
 use super::profile::{Profile, Scope};
+use super::shared::Shared;
 use super::tally::Counts;
 use super::vector::Grid;
 use crate::plan::Plan;
@@ -33,6 +34,8 @@ pub(crate) struct Context<'q> {
     pub profile: Option<&'q Profile>,
     /// Samples looked at and read.
     pub counts: Counts,
+    /// Parts that the query contains more than once.
+    pub shared: Shared,
     grid: Grid,
     begun: Instant,
     /// Nanoseconds.
@@ -42,8 +45,15 @@ pub(crate) struct Context<'q> {
 }
 
 impl<'q> Context<'q> {
-    /// Of a query with the steps of `grid`.
-    pub fn new(store: &'q dyn Queryable, engine: &'q Engine, control: &'q Control, profile: Option<&'q Profile>, grid: Grid) -> Self {
+    /// Of a query with this plan and the steps of `grid`.
+    pub fn new(
+        store: &'q dyn Queryable,
+        engine: &'q Engine,
+        control: &'q Control,
+        plan: &Plan,
+        profile: Option<&'q Profile>,
+        grid: Grid,
+    ) -> Self {
         let Engine { options, pool } = engine;
         let Millis(lookback) = control.lookback.unwrap_or(options.lookback);
         let own = Instant::now().checked_add(options.timeout);
@@ -63,6 +73,7 @@ impl<'q> Context<'q> {
             ledger: Ledger::new(options.max_samples, options.max_query_memory, options.memory.clone()),
             profile,
             counts: Counts::new(if options.per_step_stats && control.per_step_stats { grid.count } else { 0 }),
+            shared: Shared::of(plan, options),
             grid,
             begun: Instant::now(),
             preparation: AtomicU64::new(0),
@@ -116,6 +127,17 @@ impl<'q> Context<'q> {
     /// Adds annotations, keeping the lock shorter than the work that finds them.
     pub fn annotate(&self, add: impl FnOnce(&mut Annotations)) {
         add(&mut self.annotations.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+
+    /// Does some work, and gives what it annotates besides annotating it.
+    pub fn listening<T>(&self, work: impl FnOnce() -> Result<T, QueryError>) -> Result<(T, Annotations), QueryError> {
+        let mut before = Annotations::default();
+        self.annotate(|a| std::mem::swap(a, &mut before));
+        let done = work()?;
+        self.annotate(|a| std::mem::swap(a, &mut before));
+        let said = before;
+        self.annotate(|a| a.absorb(said.clone()));
+        Ok((done, said))
     }
 
     pub fn stats(&self) -> QueryStats {

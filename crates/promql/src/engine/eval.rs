@@ -13,6 +13,7 @@ use super::native;
 use super::pace::{self, Pace};
 use super::relabel;
 use super::select::{Columns, Pick, Taken, metric_names};
+use super::shared;
 use super::source::{Materialised, Scratch, Source, same_labelset};
 use super::tally::{Tally, WindowCounter};
 use super::vector::{Grid, Head, Presence, StepSeries, Steps};
@@ -119,6 +120,11 @@ impl<'c> Evaluator<'c> {
             let compute = Box::new(move |i: usize, scratch: &mut Scratch| Ok(compute(i, scratch)?.broadcast(grid.count)));
             return Ok(Source { heads, steps: grid.count, compute });
         }
+        shared::source(self, plan, grid)
+    }
+
+    /// What a part does, by itself.
+    pub fn operation(self, plan: &'c Plan, grid: Grid) -> Result<Source<'c>, QueryError> {
         match &plan.kind {
             Kind::Selector(selector) if selector.extended == Some(Extended::Smoothed) => self.select_smoothed(selector, plan.span, grid),
             Kind::Selector(selector) => self.select_instant(selector, grid, Pick::Value),

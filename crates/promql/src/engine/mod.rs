@@ -27,6 +27,7 @@ mod pace;
 mod profile;
 mod relabel;
 mod select;
+mod shared;
 mod source;
 mod tally;
 mod vector;
@@ -121,7 +122,7 @@ impl Engine {
         evaluate: impl FnOnce(&Context<'_>) -> Result<Value, QueryError>,
     ) -> Result<QueryResult, QueryError> {
         let profile = control.explain.then(|| Profile::of(plan));
-        let ctx = Context::new(store, self, control, profile.as_ref(), grid);
+        let ctx = Context::new(store, self, control, plan, profile.as_ref(), grid);
         let value = evaluate(&ctx)?;
         let mut held = ctx.account();
         held.add(value.size())?;

@@ -2,7 +2,9 @@
 //!
 //! A query that is explained runs on one thread, so that time belongs to whoever is on top of a stack.
 
+use super::annotations::line_and_column;
 use super::vector::Steps;
+use crate::ast::Span;
 use crate::plan::Plan;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,6 +40,16 @@ struct Counters {
     values: u64,
     bytes: u64,
     time: Duration,
+    shared: Option<Sharing>,
+}
+
+/// What a part that the query contains more than once has to do with the others.
+#[derive(Clone, Copy, Debug)]
+enum Sharing {
+    /// It is evaluated for so many places.
+    Evaluated(usize),
+    /// The part at that place gave its values.
+    Taken(Span),
 }
 
 #[derive(Debug)]
@@ -101,6 +113,22 @@ impl Profile {
         });
     }
 
+    /// The part is evaluated for so many places.
+    pub fn shared(&self, plan: &Plan, places: usize) {
+        self.put(plan, Sharing::Evaluated(places));
+    }
+
+    /// The part has the values of the one at `from`.
+    pub fn taken(&self, plan: &Plan, from: Span) {
+        self.put(plan, Sharing::Taken(from));
+    }
+
+    fn put(&self, plan: &Plan, sharing: Sharing) {
+        if let Some(node) = self.numbers.get(&address(plan)) {
+            self.state().nodes[*node].shared = Some(sharing);
+        }
+    }
+
     /// Counts for whoever is at work.
     fn count(&self, add: impl FnOnce(&mut Counters)) {
         let mut state = self.state();
@@ -116,10 +144,16 @@ impl Profile {
     /// All of it, as a tree. `text` is the query's.
     pub fn explain(&self, plan: &Plan, text: Option<&str>) -> Explanation {
         let number = self.numbers.get(&address(plan)).copied();
-        let Counters { series, samples, values, bytes, time } = number.map_or_else(Counters::default, |at| self.state().nodes[at]);
+        let Counters { series, samples, values, bytes, time, shared } = number.map_or_else(Counters::default, |at| self.state().nodes[at]);
         let expression = text.and_then(|text| text.get(plan.span.start..plan.span.end)).unwrap_or_default().to_owned();
         let parts = plan.children().into_iter().map(|part| self.explain(part, text)).collect();
-        Explanation { operation: plan.operation(), expression, notes: plan.notes(), series, samples, values, bytes, time, parts }
+        let mut notes = plan.notes();
+        notes.extend(shared.map(|sharing| match (sharing, text) {
+            (Sharing::Evaluated(places), _) => format!("shared: evaluated once for {places} places"),
+            (Sharing::Taken(from), Some(text)) => format!("shared: not evaluated, taken from {}", line_and_column(text, from.start)),
+            (Sharing::Taken(_), None) => "shared: not evaluated, taken from an equal part".into(),
+        }));
+        Explanation { operation: plan.operation(), expression, notes, series, samples, values, bytes, time, parts }
     }
 }
 

@@ -8,6 +8,7 @@ use super::pace::{self, Pace};
 use super::vector::{Head, StepSeries, Steps};
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Mutex;
 use storage::Column;
 
@@ -65,30 +66,45 @@ impl<'c> Source<'c> {
 
     /// Hands each series to `f`, in series order.
     pub fn for_each(&self, ctx: &Context<'_>, mut f: impl FnMut(usize, Steps) -> Result<(), QueryError>) -> Result<(), QueryError> {
-        let batch = (BATCH_VALUES / self.steps.max(1)).clamp(16, 4096);
         let mut scratch = Scratch::new(ctx);
-        for begin in (0..self.heads.len()).step_by(batch) {
-            let end = (begin + batch).min(self.heads.len());
-            if ctx.profile.is_some() || (end - begin) * self.steps.max(32) < PARALLEL_VALUES {
-                for i in begin..end {
-                    ctx.check()?;
-                    f(i, (self.compute)(i, &mut scratch)?)?;
-                }
-                continue;
+        self.batches().try_for_each(|batch| self.for_each_in(ctx, batch, &mut scratch, &mut f))
+    }
+
+    /// The series in parts that may be computed at one time.
+    pub fn batches(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let batch = (BATCH_VALUES / self.steps.max(1)).clamp(16, 4096);
+        let count = self.heads.len();
+        (0..count).step_by(batch).map(move |begin| begin..(begin + batch).min(count))
+    }
+
+    /// Hands each series of a batch to `f`, in series order.
+    pub fn for_each_in(
+        &self,
+        ctx: &Context<'_>,
+        batch: Range<usize>,
+        scratch: &mut Scratch,
+        f: &mut impl FnMut(usize, Steps) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        if ctx.profile.is_some() || batch.len() * self.steps.max(32) < PARALLEL_VALUES {
+            for i in batch {
+                ctx.check()?;
+                f(i, (self.compute)(i, scratch)?)?;
             }
-            let mut held = ctx.charge(end - begin, self.steps)?;
-            let values: Vec<Steps> = ctx.on_all_threads(|| {
-                let series = (begin..end).into_par_iter().with_min_len(4);
-                let compute = |scratch: &mut Scratch, i| {
-                    ctx.check()?;
-                    (self.compute)(i, scratch)
-                };
-                series.map_init(|| Scratch::new(ctx), compute).collect::<Result<_, _>>()
-            })?;
-            held.add(Size::bytes(values.iter().map(Steps::histogram_bytes).sum()))?;
-            for (i, steps) in values.into_iter().enumerate() {
-                f(begin + i, steps)?;
-            }
+            return Ok(());
+        }
+        let mut held = ctx.charge(batch.len(), self.steps)?;
+        let begin = batch.start;
+        let values: Vec<Steps> = ctx.on_all_threads(|| {
+            let series = batch.into_par_iter().with_min_len(4);
+            let compute = |scratch: &mut Scratch, i| {
+                ctx.check()?;
+                (self.compute)(i, scratch)
+            };
+            series.map_init(|| Scratch::new(ctx), compute).collect::<Result<_, _>>()
+        })?;
+        held.add(Size::bytes(values.iter().map(Steps::histogram_bytes).sum()))?;
+        for (i, steps) in values.into_iter().enumerate() {
+            f(begin + i, steps)?;
         }
         Ok(())
     }

@@ -63,9 +63,39 @@ impl Counts {
         self.steps.iter().enumerate().map(samples).collect()
     }
 
+    /// All that was counted so far.
+    pub fn so_far(&self) -> Counted {
+        Counted { total: self.total(), steps: self.steps.iter().map(Count::get).collect() }
+    }
+
+    /// What was counted since then.
+    pub fn since(&self, then: &Counted) -> Counted {
+        let less = |now: (u64, u64), then: &(u64, u64)| (now.0 - then.0, now.1 - then.1);
+        let now = self.so_far();
+        Counted {
+            total: less(now.total, &then.total),
+            steps: now.steps.into_iter().zip(&then.steps).map(|(now, then)| less(now, then)).collect(),
+        }
+    }
+
+    /// Counts the same once more.
+    pub fn add_again(&self, counted: &Counted) {
+        self.total.add(counted.total.0, counted.total.1);
+        for (count, (looked_at, read)) in self.steps.iter().zip(&counted.steps) {
+            count.add(*looked_at, *read);
+        }
+    }
+
     fn subqueries(&self) -> MutexGuard<'_, Vec<Subquery>> {
         self.subqueries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a part of a query has counted: samples looked at and read, in all and at each step.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    total: (u64, u64),
+    steps: Vec<(u64, u64)>,
 }
 
 /// Where the samples of an evaluator count.

@@ -4,7 +4,7 @@ use crate::ast::BinaryOp;
 use model::math;
 
 /// Functions of a window of samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum WindowFunction {
     Rate,
     Increase,
@@ -69,7 +69,7 @@ impl WindowFunction {
 }
 
 /// Fields of a date.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Calendar {
     DayOfMonth,
     DayOfWeek,
@@ -82,7 +82,7 @@ pub(crate) enum Calendar {
 }
 
 /// Functions of one sample at a time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(crate) enum Elementwise {
     Math(fn(f64) -> f64),
     Clamp,

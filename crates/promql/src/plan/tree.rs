@@ -25,6 +25,25 @@ impl Plan {
         }
     }
 
+    /// Do its series pass one by one, without all of them being held?
+    pub fn streams(&self) -> bool {
+        match &self.kind {
+            Kind::Selector(_) | Kind::SampleTime(_) | Kind::SampleStart(_) => true,
+            Kind::Window { windows, .. } => windows.inner().is_none_or(Plan::streams),
+            Kind::Elementwise { input, .. }
+            | Kind::HistogramNumber { input, .. }
+            | Kind::Negate(input)
+            | Kind::Plus(input)
+            | Kind::StepTime(input)
+            | Kind::Sort { input, .. }
+            | Kind::LabelReplace { input, .. }
+            | Kind::LabelJoin { input, .. } => input.streams(),
+            Kind::VectorScalar { vector, .. } => vector.streams(),
+            Kind::Aggregate { aggregate, input, .. } => aggregate.op == AggregateOp::LimitRatio && input.streams(),
+            _ => false,
+        }
+    }
+
     /// What it is made from, in the order of the text.
     pub fn children(&self) -> Vec<&Plan> {
         match &self.kind {

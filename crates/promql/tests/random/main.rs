@@ -12,6 +12,7 @@ mod naive;
 mod query;
 mod rng;
 mod shrink;
+mod unshared;
 
 use compare::Order;
 use model::{Millis, Timestamp};
@@ -117,6 +118,13 @@ fn fault_of_answers(case: &Case, engines: &Engines) -> Option<String> {
     }
     if let Some(found) = miscounted(case, &expr, &engines[0], &control, (&instants[0], &ranges[0])) {
         return Some(found);
+    }
+    if let Some(unshared) = unshared::unshared(&expr) {
+        let each = engines[0].range(&case.store, &unshared, Timestamp(*start), Timestamp(*end), Millis(*step), &control);
+        let (shared, each) = (shown(&ranges[0]), shown(&each));
+        if shared != each {
+            return Some(format!("shared, another answer: {shared}\nand not\n{each}"));
+        }
     }
     for given in [&instants, &ranges] {
         let texts: Vec<String> = given.iter().map(shown).collect();

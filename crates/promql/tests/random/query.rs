@@ -80,7 +80,7 @@ pub struct Query {
 
 /// The next random query.
 pub fn query(rng: &mut Rng) -> Query {
-    let mut generator = Generator { rng, nested: 0 };
+    let mut generator = Generator { rng, nested: 0, earlier: Vec::new() };
     let depth = [1, 2, 2, 3, 3, 4][generator.rng.below(6)];
     let text = match generator.rng.below(20) {
         0 => generator.scalar(depth),
@@ -109,6 +109,8 @@ struct Generator<'r> {
     rng: &'r mut Rng,
     /// How many subqueries are open.
     nested: usize,
+    /// Vectors that are in the query already.
+    earlier: Vec<String>,
 }
 
 impl Generator<'_> {
@@ -435,7 +437,30 @@ impl Generator<'_> {
         format!("label_join({inner}, \"{to}\", \"{separator}\"{sources})")
     }
 
+    /// Now and then one that is in the query already, so that the engine has something to share.
     fn vector(&mut self, depth: usize) -> String {
+        if self.rng.chance(0.12)
+            && let Some(again) = self.again()
+        {
+            return again;
+        }
+        let text = self.new_vector(depth);
+        self.earlier.push(text.clone());
+        text
+    }
+
+    /// A vector of the query, perhaps in another layout. In a subquery none that has one itself, as that would take long.
+    fn again(&mut self) -> Option<String> {
+        let at = self.rng.below(self.earlier.len().max(1));
+        let text = self.earlier.get(at).filter(|text| text.len() < 200 && (self.nested == 0 || !text.contains(':')))?;
+        Some(match self.rng.below(4) {
+            0 => format!("( {text})"),
+            1 => text.replace('(', "(  "),
+            _ => text.clone(),
+        })
+    }
+
+    fn new_vector(&mut self, depth: usize) -> String {
         if depth == 0 {
             return self.selector(Want::Any);
         }
