@@ -54,6 +54,8 @@ fn scans(series: usize, jitter: u64) {
         ("selector", "sum by (job) (buckets)", 5 * minute, 1.0, end - 23 * hour, minute),
         ("selector, half the series", "sum by (job) (buckets{half=\"0\"})", 5 * minute, 0.5, end - 23 * hour, minute),
         ("selector, half the steps", "sum by (job) (buckets)", 5 * minute, 1.0, end - 23 * hour, 2 * minute),
+        ("a sum twice", "sum by (job) (rate(buckets[5m])) / sum by (job) (rate(buckets[5m]))", 5 * minute, 1.0, end - 23 * hour, minute),
+        ("a rate twice", "sum by (job) (rate(buckets[5m])) / count by (job) (rate(buckets[5m]))", 5 * minute, 1.0, end - 23 * hour, minute),
     ];
     println!("{series} series, jitter of {jitter} ms:");
     for (what, query, before, share, start, step) in queries {

@@ -3,8 +3,8 @@
 //! The first place that asks evaluates the part for all; the values are kept until the last one has asked. What the answer says
 //! does not change: samples count for each place, and annotations are given for each, with its own position in the text.
 //!
-//! What is kept is charged to the query and bounded: an eighth of what the query may hold, and where series would otherwise pass
-//! one by one without being held, no more than a batch of them.
+//! What is kept is charged to the query and bounded: an eighth of what the query may hold, and of series that would otherwise pass
+//! one by one without being held, no more than a fixed size. Beyond that each place evaluates.
 
 use super::annotations::Annotations;
 use super::api::{EngineOptions, QueryError};
@@ -21,8 +21,8 @@ use crate::plan::repeat::{Repeated, repeated};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes that may be kept of series that nobody else holds.
-const STREAMED_BYTES: u64 = 16 << 20;
+/// Bytes that may be kept of series that would pass one by one: four million values.
+const STREAMED_BYTES: u64 = 32 << 20;
 
 /// The repeated parts of a query.
 pub(crate) struct Shared {

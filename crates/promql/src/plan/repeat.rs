@@ -7,7 +7,7 @@ use super::{Kind, Plan, Selector, WindowSource, Windows};
 use crate::ast::{Matching, Span, ValueType};
 use model::Matcher;
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 
 /// Parts that give the same vector.
 pub(crate) struct Repeated<'p> {
@@ -30,20 +30,19 @@ pub(crate) fn repeated(plan: &Plan) -> Vec<Repeated<'_>> {
     parts.into_iter().filter(|(part, wanted)| *wanted && part.uses > 1).map(|(part, _)| part).collect()
 }
 
-/// Does it read the same series at two places? Else nothing that reads can be repeated, as nearly always.
+/// May it read the same series at two places? Else nothing that reads can be repeated, as nearly always.
 fn selects_twice(plan: &Plan) -> bool {
-    fn collect(plan: &Plan, selected: &mut Vec<u64>) {
-        if let Some(matchers) = plan.matchers() {
-            let mut hasher = DefaultHasher::new();
-            matchers.iter().for_each(|matcher| hash_matcher(matcher, &mut hasher));
-            selected.push(hasher.finish());
-        }
+    fn collect<'p>(plan: &'p Plan, selected: &mut Vec<&'p [Matcher]>) {
+        selected.extend(plan.matchers());
         plan.children().into_iter().for_each(|part| collect(part, selected));
+    }
+    fn texts(matchers: &[Matcher]) -> impl Iterator<Item = (&str, &str)> {
+        matchers.iter().map(|matcher| (matcher.value.as_str(), matcher.name.as_str()))
     }
     let mut selected = Vec::new();
     collect(plan, &mut selected);
-    selected.sort_unstable();
-    selected.windows(2).any(|pair| pair[0] == pair[1])
+    selected.sort_unstable_by(|a, b| texts(a).cmp(texts(b)));
+    selected.windows(2).any(|pair| texts(pair[0]).eq(texts(pair[1])))
 }
 
 /// A part with the number of what it gives. Parts of one number give the same.
@@ -201,11 +200,7 @@ fn hash_windows(windows: &Windows, to: &mut impl Hasher) {
 
 fn hash_matchers(matchers: &[Matcher], to: &mut impl Hasher) {
     matchers.len().hash(to);
-    matchers.iter().for_each(|matcher| hash_matcher(matcher, to));
-}
-
-fn hash_matcher(matcher: &Matcher, to: &mut impl Hasher) {
-    (&matcher.name, matcher.op, &matcher.value).hash(to);
+    matchers.iter().for_each(|Matcher { name, op, value, .. }| (name, op, value).hash(to));
 }
 
 impl Plan {
