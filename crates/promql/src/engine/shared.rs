@@ -11,7 +11,7 @@ use super::api::{EngineOptions, QueryError};
 use super::context::Context;
 use super::eval::Evaluator;
 use super::memory::{Charge, Size};
-use super::pace;
+use super::pace::{self, Pace};
 use super::source::{Scratch, Source};
 use super::tally::Counted;
 use super::vector::{Grid, Head, Steps};
@@ -152,9 +152,12 @@ fn evaluate<'c>(evaluator: Evaluator<'c>, slot: &Mutex<Slot>, uses: usize, plan:
             profile.shared(plan, uses);
         }
     }
-    let compute = Box::new(move |i: usize, scratch: &mut Scratch| match values.give(i) {
-        Some(steps) => Ok(steps),
-        None => compute(i, scratch),
+    // What it was computed from goes now, if nothing is left to be computed.
+    let rest = (!whole).then_some(compute);
+    let compute = Box::new(move |i: usize, scratch: &mut Scratch| match (values.give(i), &rest) {
+        (Some(steps), _) => Ok(steps),
+        (None, Some(rest)) => rest(i, scratch),
+        (None, None) => Ok(Steps::absent(grid.count)),
     });
     Ok(Source { heads, steps: grid.count, compute })
 }
@@ -172,17 +175,29 @@ impl Values {
         let room = *lock(&ctx.shared.room);
         let bytes = if streams { room.bytes.min(STREAMED_BYTES) } else { room.bytes };
         let size = Size::steps(source.heads.len(), source.steps);
-        if size.samples > room.samples || size.bytes > bytes {
+        let pace = Pace::new(ctx);
+        let mut labels = 0;
+        for head in &source.heads {
+            pace.step()?;
+            labels += (head.labels.as_bytes().len() + size_of::<Head>()) as u64;
+        }
+        if size.samples > room.samples || size.bytes.saturating_add(labels) > bytes {
             return Ok(None);
         }
-        let mut values = Self { cells: Vec::new(), uses: 1, steps: source.steps, charge: ctx.account(), bytes: 0 };
+        let mut values = Self { cells: Vec::new(), uses: 1, steps: source.steps, charge: ctx.account(), bytes: labels };
+        values.charge.add(Size::bytes(labels))?;
         let mut scratch = Scratch::new(ctx);
-        for batch in source.batches() {
-            source.for_each_in(ctx, batch, &mut scratch, &mut |_, steps| values.push(steps))?;
-            // Of histograms it is not known before how large they are.
-            if values.bytes > bytes {
+        let (mut batch, mut end) = (16, 0);
+        while end < source.heads.len() {
+            let begin = end;
+            end = (begin + batch).min(source.heads.len());
+            // How large histograms are is not known before, so that the first few speak for the next.
+            let next = (values.bytes - labels) * (end - begin) as u64 / begin.max(1) as u64;
+            if values.bytes.saturating_add(next) > bytes {
                 break;
             }
+            source.for_each_in(ctx, begin..end, &mut scratch, &mut |_, steps| values.push(steps))?;
+            batch = (2 * batch).min(source.batch());
         }
         Ok(Some(values))
     }

@@ -67,14 +67,17 @@ impl<'c> Source<'c> {
     /// Hands each series to `f`, in series order.
     pub fn for_each(&self, ctx: &Context<'_>, mut f: impl FnMut(usize, Steps) -> Result<(), QueryError>) -> Result<(), QueryError> {
         let mut scratch = Scratch::new(ctx);
-        self.batches().try_for_each(|batch| self.for_each_in(ctx, batch, &mut scratch, &mut f))
+        let batch = self.batch();
+        for begin in (0..self.heads.len()).step_by(batch) {
+            let end = (begin + batch).min(self.heads.len());
+            self.for_each_in(ctx, begin..end, &mut scratch, &mut f)?;
+        }
+        Ok(())
     }
 
-    /// The series in parts that may be computed at one time.
-    pub fn batches(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let batch = (BATCH_VALUES / self.steps.max(1)).clamp(16, 4096);
-        let count = self.heads.len();
-        (0..count).step_by(batch).map(move |begin| begin..(begin + batch).min(count))
+    /// So many series may be computed at one time.
+    pub fn batch(&self) -> usize {
+        (BATCH_VALUES / self.steps.max(1)).clamp(16, 4096)
     }
 
     /// Hands each series of a batch to `f`, in series order.
