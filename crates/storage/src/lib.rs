@@ -14,4 +14,4 @@ pub use append::{Appender, Batch, CommitError, Committed, OnRefused, Row, RowOut
 pub use cancel::{Cancel, Checks};
 pub use column::Column;
 pub use exemplars::{ExemplarSource, SeriesExemplars};
-pub use select::{Interval, Names, Queryable, SelectError, SelectHints, Selection, Series};
+pub use select::{EncodedChunk, Interval, Names, Queryable, SelectError, SelectHints, Selection, Series};

@@ -2,6 +2,7 @@
 
 use crate::{Cancel, Column};
 use model::{Labels, Matcher, Timestamp};
+use std::borrow::Cow;
 
 /// A query's time range, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,24 @@ pub trait Series: Send + Sync {
     fn decode(&self, range: Interval, column: &mut Column) -> Result<(), SelectError>;
     /// About how many samples [`Self::decode`] has to look at.
     fn samples_estimate(&self) -> usize;
+    /// Appends the chunks that overlap `range`, in order of time, if decoding one after the other and leaving out what is not
+    /// in `range` is all that [`Self::decode`] does. Else false, and some may have been appended.
+    fn chunks<'s>(&'s self, _range: Interval, _into: &mut Vec<EncodedChunk<'s>>) -> bool {
+        false
+    }
+}
+
+/// Samples of one series as they are stored.
+#[derive(Clone, Debug)]
+pub struct EncodedChunk<'s> {
+    /// How, as the byte that says so in Prometheus's files.
+    pub encoding: u8,
+    /// The time of the first sample.
+    pub min_time: i64,
+    /// The time of the last sample.
+    pub max_time: i64,
+    /// Without length, encoding and checksum.
+    pub bytes: Cow<'s, [u8]>,
 }
 
 /// Series that match, and what went wrong beside.

@@ -9,13 +9,14 @@
 //! that stands on one source and finds the same time in another goes over to the other. A histogram whose predecessor came
 //! from another source does not know any more whether there was a reset (but a gauge stays a gauge).
 
+use crate::chunk::{self, Encoding};
 use model::histogram::ResetHint;
 use model::{FloatHistogram, Labels};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::sync::Arc;
-use storage::{Cancel, Checks, Column, Interval, Names, SelectError, SelectHints, Selection, Series};
+use storage::{Checks, Column, EncodedChunk, Interval, Names, SelectError, SelectHints, Selection, Series};
 
 /// How the reader whose rules are followed comes to the first sample; it matters only when several sources begin with one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,27 +234,67 @@ fn forget_reset(histogram: &mut Arc<FloatHistogram>) {
     }
 }
 
+/// Whose samples are met first, and so stay, among those of one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precedence {
+    /// Those of the sources in their order.
+    InOrder,
+    /// Those of the last source, then those of the others in their order.
+    LastFirst,
+}
+
 /// One series of several sources.
-pub struct MergedSeries(Vec<Box<dyn Series>>);
+pub struct MergedSeries {
+    sources: Vec<Box<dyn Series>>,
+    precedence: Precedence,
+}
 
 impl MergedSeries {
     /// From series with equal labels, at least one, which cost least if those with earlier samples come first.
-    pub fn new(sources: Vec<Box<dyn Series>>) -> Self {
+    pub fn new(sources: Vec<Box<dyn Series>>, precedence: Precedence) -> Self {
         assert!(!sources.is_empty(), "a series has at least one source");
-        Self(sources)
+        Self { sources, precedence }
+    }
+}
+
+impl MergedSeries {
+    /// Decodes the chunks of all sources as one run, which is faster, if they hold floats alone and follow each other. Else
+    /// false, and the column is as it was.
+    fn decode_together(&self, range: Interval, column: &mut Column) -> bool {
+        let mut chunks = Vec::new();
+        let xor = |chunk: &EncodedChunk<'_>| chunk.encoding == Encoding::Xor as u8;
+        let in_order = |before: &EncodedChunk<'_>, after: &EncodedChunk<'_>| before.max_time < after.min_time;
+        if !self.sources.iter().all(|source| source.chunks(range, &mut chunks)) || !chunks.iter().all(xor) || !chunks.is_sorted_by(in_order)
+        {
+            return false;
+        }
+        let before = column.len();
+        let chunks: Vec<(Encoding, &[u8])> = chunks.iter().map(|chunk| (Encoding::Xor, &*chunk.bytes)).collect();
+        let mut sound = true;
+        chunk::decode_run(&chunks, range.start.0..=range.end.0, column, |_, _| sound = false);
+        if !sound {
+            // What is damaged, and where, the sources tell one by one.
+            column.times.truncate(before);
+            column.values.truncate(before);
+            column.starts.truncate(before);
+        }
+        sound
     }
 }
 
 impl Series for MergedSeries {
     fn labels(&self) -> &Labels {
-        self.0[0].labels()
+        self.sources[0].labels()
     }
 
     fn decode(&self, range: Interval, column: &mut Column) -> Result<(), SelectError> {
-        let mut begins = Vec::with_capacity(self.0.len());
+        if self.decode_together(range, column) {
+            return Ok(());
+        }
+        let mut begins = Vec::with_capacity(self.sources.len());
         let mut overlap = false;
         let mut damage = Ok(());
-        for source in &self.0 {
+        for source in &self.sources {
             let at = column.len();
             match source.decode(range, column) {
                 Err(SelectError::Corrupt(what)) => damage = damage.and(Err(SelectError::Corrupt(what))),
@@ -266,8 +307,11 @@ impl Series for MergedSeries {
         if overlap {
             let mut parts: Vec<Column> = begins.iter().rev().map(|at| split_off(column, *at)).collect();
             parts.reverse();
+            if self.precedence == Precedence::LastFirst {
+                parts.rotate_right(1);
+            }
             merge_columns(&parts, Start::Seek, column);
-        } else if self.0.len() > 1 && !column.histograms.is_empty() {
+        } else if self.sources.len() > 1 && !column.histograms.is_empty() {
             for at in begins {
                 let place = column.histograms.partition_point(|(index, _)| (*index as usize) < at);
                 if let Some((index, histogram)) = column.histograms.get_mut(place)
@@ -281,7 +325,7 @@ impl Series for MergedSeries {
     }
 
     fn samples_estimate(&self) -> usize {
-        self.0.iter().map(|source| source.samples_estimate()).sum()
+        self.sources.iter().map(|source| source.samples_estimate()).sum()
     }
 }
 
@@ -301,28 +345,30 @@ fn split_off(column: &mut Column, at: usize) -> Column {
     }
 }
 
-/// Joins the selections of several sources, the one with the earliest samples first. `sorted`: all are in label order, and
-/// so is the result. At most `limit` series (0 = all). Of one source nothing is touched.
+/// Joins the selections of several sources, the one with the earliest samples first. If the hints say `sorted`, all are in label
+/// order, and so is the result. At most `limit` series (0 = all). Of one source nothing is touched.
 ///
 /// # Errors
 /// [`SelectError::Cancelled`].
-pub fn merge_selections(mut selections: Vec<Selection>, sorted: bool, limit: usize, cancel: &Cancel) -> Result<Selection, SelectError> {
+pub fn merge_selections(mut selections: Vec<Selection>, precedence: Precedence, hints: &SelectHints) -> Result<Selection, SelectError> {
+    let SelectHints { sorted, limit, cancel, .. } = hints;
     let mut warnings: Vec<String> = Vec::new();
     for warning in selections.iter_mut().flat_map(|selection| selection.warnings.drain(..)) {
         if !warnings.contains(&warning) {
             warnings.push(warning);
         }
     }
+    let precedence = if selections.last().is_some_and(|last| last.series.is_empty()) { Precedence::InOrder } else { precedence };
     selections.retain(|selection| !selection.series.is_empty());
-    let limit = if limit == 0 { usize::MAX } else { limit };
+    let limit = if *limit == 0 { usize::MAX } else { *limit };
     let series = match selections.len() {
         0 | 1 => {
             let mut series = selections.pop().unwrap_or_default().series;
             series.truncate(limit);
             series
         }
-        _ if sorted => merge_sorted(selections, limit, &cancel.checks())?,
-        _ => merge_by_hash(selections, limit, &cancel.checks())?,
+        _ if *sorted => merge_sorted(selections, precedence, limit, &cancel.checks())?,
+        _ => merge_by_hash(selections, precedence, limit, &cancel.checks())?,
     };
     Ok(Selection { series, warnings })
 }
@@ -356,8 +402,14 @@ impl PartialEq for Source {
 
 impl Eq for Source {}
 
-fn merge_sorted(selections: Vec<Selection>, limit: usize, checks: &Checks<'_>) -> Result<Vec<Box<dyn Series>>, SelectError> {
+fn merge_sorted(
+    selections: Vec<Selection>,
+    precedence: Precedence,
+    limit: usize,
+    checks: &Checks<'_>,
+) -> Result<Vec<Box<dyn Series>>, SelectError> {
     let most = selections.iter().map(|selection| selection.series.len()).max().unwrap_or(0);
+    let last = selections.len() - 1;
     let mut heap: BinaryHeap<Source> = BinaryHeap::with_capacity(selections.len());
     for (order, selection) in selections.into_iter().enumerate() {
         let mut rest = selection.series.into_iter();
@@ -368,46 +420,62 @@ fn merge_sorted(selections: Vec<Selection>, limit: usize, checks: &Checks<'_>) -
     let mut merged = Vec::with_capacity(most.min(limit));
     while merged.len() < limit {
         checks.step()?;
-        let Some(first) = take_first(&mut heap) else { break };
+        let Some((mut order, first)) = take_first(&mut heap) else { break };
         if heap.peek().is_none_or(|source| source.next.labels() != first.labels()) {
             merged.push(first);
             continue;
         }
         let mut same = vec![first];
         while heap.peek().is_some_and(|source| source.next.labels() == same[0].labels()) {
-            same.extend(take_first(&mut heap));
+            let Some((later, next)) = take_first(&mut heap) else { break };
+            order = later;
+            same.push(next);
         }
-        merged.push(Box::new(MergedSeries::new(same)) as Box<dyn Series>);
+        let precedence = if order == last { precedence } else { Precedence::InOrder };
+        merged.push(Box::new(MergedSeries::new(same, precedence)) as Box<dyn Series>);
     }
     Ok(merged)
 }
 
-fn take_first(heap: &mut BinaryHeap<Source>) -> Option<Box<dyn Series>> {
+/// The first series in label order, and which selection it is from.
+fn take_first(heap: &mut BinaryHeap<Source>) -> Option<(usize, Box<dyn Series>)> {
     let mut first = heap.peek_mut()?;
-    Some(match first.rest.next() {
+    let order = first.order;
+    let series = match first.rest.next() {
         Some(next) => std::mem::replace(&mut first.next, next),
         None => PeekMut::pop(first).next,
-    })
+    };
+    Some((order, series))
 }
 
-fn merge_by_hash(selections: Vec<Selection>, limit: usize, checks: &Checks<'_>) -> Result<Vec<Box<dyn Series>>, SelectError> {
+fn merge_by_hash(
+    selections: Vec<Selection>,
+    precedence: Precedence,
+    limit: usize,
+    checks: &Checks<'_>,
+) -> Result<Vec<Box<dyn Series>>, SelectError> {
     let hasher = foldhash::fast::FixedState::default();
     let mut places: hashbrown::HashTable<usize> = hashbrown::HashTable::new();
-    let mut merged: Vec<Vec<Box<dyn Series>>> = Vec::new();
-    for series in selections.into_iter().flat_map(|selection| selection.series) {
-        checks.step()?;
-        let hash_of = |series: &dyn Series| std::hash::BuildHasher::hash_one(&hasher, series.labels().as_bytes());
-        let hash = hash_of(&*series);
-        if let Some(place) = places.find(hash, |place| merged[*place][0].labels() == series.labels()) {
-            merged[*place].push(series);
-        } else if merged.len() < limit {
-            places.insert_unique(hash, merged.len(), |place| hash_of(&*merged[*place][0]));
-            merged.push(vec![series]);
+    let mut merged: Vec<(Vec<Box<dyn Series>>, Precedence)> = Vec::new();
+    let last = selections.len() - 1;
+    for (order, selection) in selections.into_iter().enumerate() {
+        let precedence = if order == last { precedence } else { Precedence::InOrder };
+        for series in selection.series {
+            checks.step()?;
+            let hash_of = |series: &dyn Series| std::hash::BuildHasher::hash_one(&hasher, series.labels().as_bytes());
+            let hash = hash_of(&*series);
+            if let Some(place) = places.find(hash, |place| merged[*place].0[0].labels() == series.labels()) {
+                merged[*place].0.push(series);
+                merged[*place].1 = precedence;
+            } else if merged.len() < limit {
+                places.insert_unique(hash, merged.len(), |place| hash_of(&*merged[*place].0[0]));
+                merged.push((vec![series], precedence));
+            }
         }
     }
-    let join = |mut same: Vec<Box<dyn Series>>| match same.len() {
+    let join = |(mut same, precedence): (Vec<Box<dyn Series>>, Precedence)| match same.len() {
         1 => same.remove(0),
-        _ => Box::new(MergedSeries::new(same)) as Box<dyn Series>,
+        _ => Box::new(MergedSeries::new(same, precedence)) as Box<dyn Series>,
     };
     Ok(merged.into_iter().map(join).collect())
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
+use crate::chunk::xor::XorAppender;
 use model::{FloatHistogram, Timestamp};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +58,57 @@ impl Series for Fixed {
     }
 }
 
+/// Chunks of floats, which may or may not be handed out.
+struct Encoded {
+    labels: Labels,
+    /// Times of the first and last sample, and the bytes.
+    chunks: Vec<(i64, i64, Vec<u8>)>,
+    gives_chunks: bool,
+}
+
+impl Encoded {
+    /// Of these times, three to a chunk; of the chunks that `cut` names the last byte is missing.
+    fn new(times: &[i64], cut: Option<usize>, gives_chunks: bool) -> Self {
+        let chunk = |(number, times): (usize, &[i64])| {
+            let mut bytes = Vec::new();
+            let mut appender = XorAppender::start(&mut bytes);
+            times.iter().for_each(|time| appender.append(&mut bytes, *time, (*time * *time) as f64));
+            bytes.truncate(bytes.len() - usize::from(cut == Some(number)) * 9);
+            (times[0], times[times.len() - 1], bytes)
+        };
+        Self { labels: Labels::from_pairs([("a", "b")]), chunks: times.chunks(3).enumerate().map(chunk).collect(), gives_chunks }
+    }
+
+    fn chunks_in(&self, range: Interval) -> impl Iterator<Item = &(i64, i64, Vec<u8>)> {
+        self.chunks.iter().filter(move |(min, max, _)| *max >= range.start.0 && *min <= range.end.0)
+    }
+}
+
+impl Series for Encoded {
+    fn labels(&self) -> &Labels {
+        &self.labels
+    }
+    fn decode(&self, range: Interval, column: &mut Column) -> Result<(), SelectError> {
+        let mut damage = Ok(());
+        for (_, _, bytes) in self.chunks_in(range) {
+            if let Err(what) = chunk::decode(Encoding::Xor, bytes, range.start.0..=range.end.0, column) {
+                damage = Err(SelectError::Corrupt(what.to_string()));
+            }
+        }
+        damage
+    }
+    fn samples_estimate(&self) -> usize {
+        self.chunks.len() * 3
+    }
+    fn chunks<'s>(&'s self, range: Interval, into: &mut Vec<EncodedChunk<'s>>) -> bool {
+        for (min_time, max_time, bytes) in self.chunks_in(range) {
+            let (min_time, max_time) = (*min_time, *max_time);
+            into.push(EncodedChunk { encoding: Encoding::Xor as u8, min_time, max_time, bytes: bytes.into() });
+        }
+        self.gives_chunks
+    }
+}
+
 fn merged(parts: &[Column], start: Start) -> Column {
     let mut column = Column::default();
     merge_columns(parts, start, &mut column);
@@ -105,6 +157,29 @@ fn names_and_warnings_are_there_once() {
     assert_eq!((all.names, all.warnings), (vec!["a".to_owned(), "b".to_owned(), "c".to_owned()], vec!["w".to_owned(), "v".to_owned()]));
 }
 
+/// Three sources, whose samples have the same times, of two series; the last one has only the second.
+#[test]
+fn of_one_time_the_last_sources_sample_stays_if_it_has_precedence() {
+    for (precedence, sorted, want) in [
+        (Precedence::InOrder, true, [0, 0]),
+        (Precedence::InOrder, false, [0, 0]),
+        (Precedence::LastFirst, true, [0, 2]),
+        (Precedence::LastFirst, false, [0, 2]),
+    ] {
+        let series = |name: &str, source| Box::new(Fixed(Labels::from_pairs([("n", name)]), column(source, [1, 2]))) as Box<dyn Series>;
+        let selection = |series| Selection { series, warnings: Vec::new() };
+        let sources = [vec![series("a", 0), series("b", 0)], vec![series("a", 1), series("b", 1)], vec![series("b", 2)]];
+        let hints = SelectHints { sorted, ..SelectHints::default() };
+        let all = merge_selections(sources.into_iter().map(selection).collect(), precedence, &hints).unwrap();
+        let of = |series: &dyn Series| {
+            let mut column = Column::default();
+            series.decode(ALL, &mut column).unwrap();
+            rows(&column)[0].1
+        };
+        assert_eq!(all.series.iter().map(|series| of(&**series)).collect::<Vec<_>>(), want, "{precedence:?}, sorted: {sorted}");
+    }
+}
+
 fn parts() -> impl Strategy<Value = Vec<Column>> {
     prop::collection::vec(prop::collection::btree_set(0..60i64, 0..25), 1..5)
         .prop_map(|parts| parts.into_iter().enumerate().map(|(source, times)| column(source, times)).collect())
@@ -129,7 +204,7 @@ proptest! {
     }
 
     #[test]
-    fn a_merged_series_is_the_merge_of_its_sources(parts in parts(), range in (0..60i64, 0..60i64), disjoint in any::<bool>()) {
+    fn a_merged_series_is_the_merge_of_its_sources(parts in parts(), range in (0..60i64, 0..60i64), disjoint in any::<bool>(), last_first in any::<bool>()) {
         let parts: Vec<Column> = if disjoint {
             parts.iter().enumerate().map(|(s, p)| column(s, p.times.iter().map(|t| t + s as i64 * 60))).collect()
         } else {
@@ -141,10 +216,40 @@ proptest! {
             column(s, p.times.iter().copied().filter(|t| (range.start.0..=range.end.0).contains(t)))
         }).collect();
         let sources = parts.into_iter().map(|part| Box::new(Fixed(labels.clone(), part)) as Box<dyn Series>).collect::<Vec<_>>();
-        let series = MergedSeries::new(sources);
+        let mut cut = cut;
+        if last_first {
+            cut.rotate_right(1);
+        }
+        let series = MergedSeries::new(sources, if last_first { Precedence::LastFirst } else { Precedence::InOrder });
         let mut found = Column::default();
         series.decode(range, &mut found).unwrap();
         prop_assert_eq!(rows(&found), rows(&merged(&cut, Start::Seek)));
+    }
+
+    #[test]
+    fn chunks_of_all_sources_decode_as_one_by_one(
+        parts in prop::collection::vec((prop::collection::btree_set(0..60i64, 0..25), any::<bool>()), 1..6),
+        range in (0..200i64, 0..300i64),
+        apart in 0..3usize,
+        cut in prop::option::weighted(0.2, (0..5usize, 0..5usize)),
+    ) {
+        let range = Interval { start: Timestamp(range.0), end: Timestamp(range.0 + range.1) };
+        let decoded = |together: bool| {
+            let sources = parts.iter().enumerate().map(|(source, (times, gives_chunks))| {
+                // Mostly they follow each other.
+                let by = if apart == 0 { 0 } else { 60 * source as i64 };
+                let times: Vec<i64> = times.iter().map(|time| time + by).collect();
+                let cut = cut.filter(|(part, _)| *part == source).map(|(_, chunk)| chunk);
+                Box::new(Encoded::new(&times, cut, together && (apart == 2 || *gives_chunks))) as Box<dyn Series>
+            });
+            let series = MergedSeries::new(sources.collect(), Precedence::InOrder);
+            // What is there already stays.
+            let mut column = Column::default();
+            column.push(Timestamp(-1), 7.0);
+            let damage = series.decode(range, &mut column).map_err(|error| error.to_string());
+            (column.times, column.values, damage)
+        };
+        prop_assert_eq!(decoded(true), decoded(false));
     }
 
     #[test]
@@ -161,7 +266,7 @@ proptest! {
             warnings: vec![format!("w{}", source % 2)],
         }).collect();
         let warnings: BTreeSet<String> = selections.iter().flat_map(|s| s.warnings.clone()).collect();
-        let all = merge_selections(selections, sorted, limit, &Cancel::default()).unwrap();
+        let all = merge_selections(selections, Precedence::InOrder, &SelectHints { sorted, limit, ..SelectHints::default() }).unwrap();
         prop_assert_eq!(all.warnings.len(), warnings.len());
         let mut want: BTreeMap<Labels, Vec<i64>> = BTreeMap::new();
         for (source, numbers) in sources.iter().enumerate() {

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::Arc;
-use storage::{Checks, Column, Interval, Names, Queryable, SelectError, SelectHints, Selection, Series};
+use storage::{Checks, Column, EncodedChunk, Interval, Names, Queryable, SelectError, SelectHints, Selection, Series};
 
 /// Samples that a chunk is taken to have before anybody has looked.
 const SAMPLES_PER_CHUNK: usize = 120;
@@ -185,8 +185,12 @@ impl BlockSeries {
         &self.selected.series[self.at]
     }
 
-    fn chunks(&self) -> &[ChunkMeta] {
+    fn metas(&self) -> &[ChunkMeta] {
         &self.selected.chunks[self.entry().chunks.clone()]
+    }
+
+    fn metas_in(&self, range: Interval) -> impl Iterator<Item = &ChunkMeta> {
+        self.metas().iter().filter(move |chunk| chunk.max_time >= range.start.0 && chunk.min_time <= range.end.0)
     }
 
     fn deleted(&self) -> Option<&Intervals> {
@@ -208,7 +212,7 @@ impl Series for BlockSeries {
         let begin = column.len();
         let times = range.start.0..=range.end.0;
         let cannot = |chunk: &ChunkMeta, what| BlockError::Corrupt(format!("cannot populate chunk {}: {what}", chunk.chunk_ref.0));
-        let wanted = self.chunks().iter().filter(|chunk| chunk.max_time >= range.start.0 && chunk.min_time <= range.end.0);
+        let wanted = self.metas_in(range);
         if self.entry().overlapping {
             let mut chunks: Vec<ChunkMeta> = wanted.copied().collect();
             let range_of = |chunk: &ChunkMeta| (chunk.min_time, chunk.max_time);
@@ -243,6 +247,17 @@ impl Series for BlockSeries {
     }
 
     fn samples_estimate(&self) -> usize {
-        self.chunks().len() * SAMPLES_PER_CHUNK
+        self.metas().len() * SAMPLES_PER_CHUNK
+    }
+
+    fn chunks<'s>(&'s self, range: Interval, into: &mut Vec<EncodedChunk<'s>>) -> bool {
+        if self.entry().overlapping || self.deleted().is_some() {
+            return false;
+        }
+        self.metas_in(range).all(|&ChunkMeta { min_time, max_time, chunk_ref }| {
+            let Ok((encoding, bytes)) = self.selected.block.segments.chunk(chunk_ref) else { return false };
+            into.push(EncodedChunk { encoding: encoding as u8, min_time, max_time, bytes: bytes.into() });
+            true
+        })
     }
 }

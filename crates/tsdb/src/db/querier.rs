@@ -5,7 +5,7 @@
 
 use super::Db;
 use crate::block::Block;
-use crate::merge::{merge_names, merge_selections};
+use crate::merge::{Precedence, merge_names, merge_selections};
 use model::Matcher;
 use storage::{Cancel, ExemplarSource, Interval, Names, Queryable, SelectError, SelectHints, Selection, SeriesExemplars};
 
@@ -55,14 +55,14 @@ impl Queryable for Db {
         if blocks.is_empty() {
             return Ok(head);
         }
-        // In this order, which says whose sample stays where two have one time (as in Prometheus).
         let mut all = Vec::with_capacity(blocks.len() + 1);
-        all.push(head);
         for block in blocks {
             let damaged = |warnings| Selection { warnings, ..Selection::default() };
             all.push(block.select(range, matchers, hints).or_else(|error| without(error).map(damaged))?);
         }
-        merge_selections(all, hints.sorted, hints.limit, &hints.cancel)
+        // The head has the latest samples; of those with one time Prometheus looks at the head's first.
+        all.push(head);
+        merge_selections(all, Precedence::LastFirst, hints)
     }
 
     fn label_names(&self, range: Interval, matcher_sets: &[Vec<Matcher>], hints: &SelectHints) -> Result<Names, SelectError> {

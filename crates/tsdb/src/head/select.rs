@@ -15,10 +15,11 @@ use crate::merge;
 use crate::tombstones::Intervals;
 use model::{Labels, Matcher, Timestamp};
 use roaring::RoaringBitmap;
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
-use storage::{Checks, Column, Interval, Names, Queryable, SelectError, SelectHints, Selection, Series, Slot};
+use storage::{Checks, Column, EncodedChunk, Interval, Names, Queryable, SelectError, SelectHints, Selection, Series, Slot};
 
 /// Samples that a chunk in a file may have: its record does not say.
 const SAMPLES_GUESSED: u32 = 120;
@@ -303,6 +304,31 @@ impl Copied {
         damage
     }
 
+    /// See [`Series::chunks`].
+    fn chunks<'s>(&'s self, entry: &'s Entry, range: Interval, into: &mut Vec<EncodedChunk<'s>>) -> bool {
+        if entry.newest.is_some() || entry.rare.as_ref().is_some_and(|rare| !rare.late.is_empty() || !rare.deleted.is_empty()) {
+            return false;
+        }
+        let full = self.full[entry.full.start as usize..entry.full.end as usize].iter().map(Part::Full);
+        full.chain(entry.open.as_ref().map(Part::Open)).all(|part| {
+            let (min_time, max_time) = part.range();
+            if max_time < range.start.0 || min_time > range.end.0 {
+                return true;
+            }
+            let copied: Result<(Encoding, Cow<'s, [u8]>), String> = match part {
+                Part::Full(FullChunk::Memory(chunk)) => Ok((chunk.encoding, (&*chunk.bytes).into())),
+                Part::Full(mapped) => self.read(mapped, |encoding, bytes| (encoding, bytes.to_vec().into())),
+                Part::Open(open) => Ok((open.encoding, self.open[open.bytes.clone()].into())),
+                // Those who have some have left already.
+                Part::Late(_) => return false,
+            };
+            let Ok((encoding, bytes)) = copied else { return false };
+            into.push(EncodedChunk { encoding: encoding as u8, min_time, max_time, bytes });
+            // All of it may be seen.
+            max_time.min(range.end.0) <= entry.visible_until
+        })
+    }
+
     /// Chunks in order are decoded together, which is faster; their bytes are copied, as some lie in files that may not be held.
     fn decode_in_order<'c>(
         &self,
@@ -539,5 +565,9 @@ impl Series for HeadSeries {
 
     fn samples_estimate(&self) -> usize {
         self.copied.series[self.at as usize].samples as usize
+    }
+
+    fn chunks<'s>(&'s self, range: Interval, into: &mut Vec<EncodedChunk<'s>>) -> bool {
+        self.copied.chunks(&self.copied.series[self.at as usize], range, into)
     }
 }
