@@ -66,6 +66,21 @@ impl Labels {
         self.get(METRIC_NAME).unwrap_or("")
     }
 
+    /// Those pairs of whose name, given as bytes, `keep` says so.
+    pub fn filtered(&self, mut keep: impl FnMut(&[u8]) -> bool) -> Self {
+        let mut kept = Vec::with_capacity(self.0.len());
+        let mut at = 0;
+        while at < self.0.len() {
+            let (name, value_at) = text_at(&self.0, at);
+            let (_, end) = text_at(&self.0, value_at);
+            if keep(name) {
+                kept.extend_from_slice(&self.0[at..end]);
+            }
+            at = end;
+        }
+        Self(kept.into_boxed_slice())
+    }
+
     /// How many labels.
     pub fn len(&self) -> usize {
         self.iter().count()
@@ -284,6 +299,13 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn filtering_keeps_whole_pairs(pairs in proptest::collection::vec(("[ab]{1,3}", "[ab]{1,9}|a{126,129}"), 0..5), kept in "[ab]{1,2}") {
+            let all = Labels::from_pairs(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+            let want = Labels::from_sorted(all.iter().filter(|(name, _)| name.starts_with(&kept)));
+            proptest::prop_assert_eq!(all.filtered(|name| name.starts_with(kept.as_bytes())), want);
+        }
+
         #[test]
         fn the_order_is_that_of_the_texts(
             a in proptest::collection::vec(("[ab]{1,3}", "[ab]{1,9}|a{126,129}"), 0..5),

@@ -13,8 +13,6 @@ use crate::chunk::{self, Encoding};
 use model::histogram::ResetHint;
 use model::{FloatHistogram, Labels};
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
-use std::collections::binary_heap::PeekMut;
 use std::sync::Arc;
 use storage::{Checks, Column, EncodedChunk, Interval, Names, SelectError, SelectHints, Selection, Series};
 
@@ -367,117 +365,73 @@ pub fn merge_selections(mut selections: Vec<Selection>, precedence: Precedence, 
             series.truncate(limit);
             series
         }
-        _ if *sorted => merge_sorted(selections, precedence, limit, &cancel.checks())?,
-        _ => merge_by_hash(selections, precedence, limit, &cancel.checks())?,
+        _ => {
+            let (lists, checks) = (apart(selections, precedence), cancel.checks());
+            let merged = if *sorted { merge_sorted(lists, limit, &checks)? } else { merge_by_hash(lists, limit, &checks)? };
+            merged.into_iter().map(Joined::series).collect()
+        }
     };
     Ok(Selection { series, warnings })
 }
 
-/// A selection's next series, and those after it.
-struct Source {
-    next: Box<dyn Series>,
-    rest: std::vec::IntoIter<Box<dyn Series>>,
-    /// Which selection, as of equal labels the first's samples come first.
-    order: usize,
-}
-
-impl Ord for Source {
-    /// The greatest, which a heap yields first, is the first in label order.
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        other.next.labels().cmp(self.next.labels()).then(other.order.cmp(&self.order))
-    }
-}
-
-impl PartialOrd for Source {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Source {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Source {}
-
-fn merge_sorted(
-    selections: Vec<Selection>,
+/// A series of one selection or more.
+struct Joined {
+    first: Box<dyn Series>,
+    /// Of later selections.
+    others: Vec<Box<dyn Series>>,
+    /// That of the last of them.
     precedence: Precedence,
-    limit: usize,
-    checks: &Checks<'_>,
-) -> Result<Vec<Box<dyn Series>>, SelectError> {
-    let most = selections.iter().map(|selection| selection.series.len()).max().unwrap_or(0);
-    let last = selections.len() - 1;
-    let mut heap: BinaryHeap<Source> = BinaryHeap::with_capacity(selections.len());
-    for (order, selection) in selections.into_iter().enumerate() {
-        let mut rest = selection.series.into_iter();
-        if let Some(next) = rest.next() {
-            heap.push(Source { next, rest, order });
-        }
+}
+
+impl Joined {
+    fn join(mut self, other: Self) -> Self {
+        self.others.reserve(1 + other.others.len());
+        self.others.push(other.first);
+        self.others.extend(other.others);
+        Self { precedence: other.precedence, ..self }
     }
-    let mut merged = Vec::with_capacity(most.min(limit));
-    while merged.len() < limit {
-        checks.step()?;
-        let Some((mut order, first)) = take_first(&mut heap) else { break };
-        if heap.peek().is_none_or(|source| source.next.labels() != first.labels()) {
-            merged.push(first);
-            continue;
+
+    fn series(self) -> Box<dyn Series> {
+        if self.others.is_empty() {
+            return self.first;
         }
-        let mut same = vec![first];
-        while heap.peek().is_some_and(|source| source.next.labels() == same[0].labels()) {
-            let Some((later, next)) = take_first(&mut heap) else { break };
-            order = later;
-            same.push(next);
-        }
+        let mut sources = self.others;
+        sources.insert(0, self.first);
+        Box::new(MergedSeries::new(sources, self.precedence))
+    }
+}
+
+/// Each series of each selection by itself; only the last one's have `precedence`.
+fn apart(selections: Vec<Selection>, precedence: Precedence) -> Vec<Vec<Joined>> {
+    let last = selections.len().saturating_sub(1);
+    let list = |(order, selection): (usize, Selection)| {
         let precedence = if order == last { precedence } else { Precedence::InOrder };
-        merged.push(Box::new(MergedSeries::new(same, precedence)) as Box<dyn Series>);
-    }
-    Ok(merged)
-}
-
-/// The first series in label order, and which selection it is from.
-fn take_first(heap: &mut BinaryHeap<Source>) -> Option<(usize, Box<dyn Series>)> {
-    let mut first = heap.peek_mut()?;
-    let order = first.order;
-    let series = match first.rest.next() {
-        Some(next) => std::mem::replace(&mut first.next, next),
-        None => PeekMut::pop(first).next,
+        selection.series.into_iter().map(|first| Joined { first, others: Vec::new(), precedence }).collect()
     };
-    Some((order, series))
+    selections.into_iter().enumerate().map(list).collect()
 }
 
-fn merge_by_hash(
-    selections: Vec<Selection>,
-    precedence: Precedence,
-    limit: usize,
-    checks: &Checks<'_>,
-) -> Result<Vec<Box<dyn Series>>, SelectError> {
+fn merge_sorted(lists: Vec<Vec<Joined>>, limit: usize, checks: &Checks<'_>) -> Result<Vec<Joined>, SelectError> {
+    merge_lists(lists, limit, |a, b| a.first.labels().cmp(b.first.labels()), Joined::join, checks)
+}
+
+fn merge_by_hash(lists: Vec<Vec<Joined>>, limit: usize, checks: &Checks<'_>) -> Result<Vec<Joined>, SelectError> {
     let hasher = foldhash::fast::FixedState::default();
     let mut places: hashbrown::HashTable<usize> = hashbrown::HashTable::new();
-    let mut merged: Vec<(Vec<Box<dyn Series>>, Precedence)> = Vec::new();
-    let last = selections.len() - 1;
-    for (order, selection) in selections.into_iter().enumerate() {
-        let precedence = if order == last { precedence } else { Precedence::InOrder };
-        for series in selection.series {
-            checks.step()?;
-            let hash_of = |series: &dyn Series| std::hash::BuildHasher::hash_one(&hasher, series.labels().as_bytes());
-            let hash = hash_of(&*series);
-            if let Some(place) = places.find(hash, |place| merged[*place].0[0].labels() == series.labels()) {
-                merged[*place].0.push(series);
-                merged[*place].1 = precedence;
-            } else if merged.len() < limit {
-                places.insert_unique(hash, merged.len(), |place| hash_of(&*merged[*place].0[0]));
-                merged.push((vec![series], precedence));
-            }
+    let mut merged: Vec<Joined> = Vec::new();
+    for joined in lists.into_iter().flatten() {
+        checks.step()?;
+        let hash_of = |joined: &Joined| std::hash::BuildHasher::hash_one(&hasher, joined.first.labels().as_bytes());
+        let hash = hash_of(&joined);
+        if let Some(place) = places.find(hash, |place| merged[*place].first.labels() == joined.first.labels()) {
+            merged[*place].others.push(joined.first);
+            merged[*place].precedence = joined.precedence;
+        } else if merged.len() < limit {
+            places.insert_unique(hash, merged.len(), |place| hash_of(&merged[*place]));
+            merged.push(joined);
         }
     }
-    let join = |(mut same, precedence): (Vec<Box<dyn Series>>, Precedence)| match same.len() {
-        1 => same.remove(0),
-        _ => Box::new(MergedSeries::new(same, precedence)) as Box<dyn Series>,
-    };
-    Ok(merged.into_iter().map(join).collect())
+    Ok(merged)
 }
 
 /// Joins the sorted names or values of several sources, as many as the hints want.
@@ -497,7 +451,7 @@ pub fn merge_names(sources: Vec<Names>, hints: &SelectHints) -> Result<Names, Se
             lists.push(source.names);
         }
     }
-    Ok(Names { names: merge_lists(lists, hints.limit, String::cmp, &hints.cancel.checks())?, warnings })
+    Ok(Names { names: merge_lists(lists, hints.limit, String::cmp, |a, _| a, &hints.cancel.checks())?, warnings })
 }
 
 /// So many are sorted without a look at whether anybody still waits: some milliseconds.
@@ -532,14 +486,16 @@ pub(crate) fn sort_first<T>(
         }
     }
     checks.outcome()?;
-    merge_lists(runs, limit, compare, checks)
+    merge_lists(runs, limit, compare, |a, _| a, checks)
 }
 
-/// Merges sorted lists, of equals one, and gives the first `limit` (0 = all).
+/// Merges sorted lists by twos, of equals what `join` makes of them, and gives the first `limit` (0 = all). Blocks
+/// mostly hold the same series: then each series of a list is compared once.
 fn merge_lists<T>(
     mut lists: Vec<Vec<T>>,
     limit: usize,
     compare: impl Fn(&T, &T) -> Ordering,
+    join: impl Fn(T, T) -> T,
     checks: &Checks<'_>,
 ) -> Result<Vec<T>, SelectError> {
     let limit = if limit == 0 { usize::MAX } else { limit };
@@ -548,7 +504,7 @@ fn merge_lists<T>(
         let mut rest = lists.into_iter();
         while let Some(first) = rest.next() {
             merged.push(match rest.next() {
-                Some(second) => merge_two(first, second, limit, &compare, checks)?,
+                Some(second) => merge_two(first, second, limit, (&compare, &join), checks)?,
                 None => first,
             });
         }
@@ -563,10 +519,10 @@ fn merge_two<T>(
     a: Vec<T>,
     b: Vec<T>,
     limit: usize,
-    compare: impl Fn(&T, &T) -> Ordering,
+    (compare, join): (impl Fn(&T, &T) -> Ordering, impl Fn(T, T) -> T),
     checks: &Checks<'_>,
 ) -> Result<Vec<T>, SelectError> {
-    let mut merged = Vec::with_capacity((a.len() + b.len()).min(limit));
+    let mut merged = Vec::with_capacity(a.len().max(b.len()).min(limit));
     let (mut a, mut b) = (a.into_iter().peekable(), b.into_iter().peekable());
     while merged.len() < limit {
         checks.step()?;
@@ -576,10 +532,11 @@ fn merge_two<T>(
             (None, Some(_)) => Ordering::Greater,
             (None, None) => break,
         };
-        if order.is_eq() {
-            b.next();
-        }
-        merged.extend(if order.is_gt() { b.next() } else { a.next() });
+        merged.extend(match order {
+            Ordering::Less => a.next(),
+            Ordering::Greater => b.next(),
+            Ordering::Equal => a.next().zip(b.next()).map(|(a, b)| join(a, b)),
+        });
     }
     Ok(merged)
 }

@@ -126,12 +126,8 @@ impl Groups {
 
 /// What grouping leaves of a label set.
 fn group_labels(aggregation: &Aggregation, labels: &Labels) -> Labels {
-    let named = |name: &str| aggregation.grouping.binary_search_by(|g| g.as_str().cmp(name)).is_ok();
-    if aggregation.without {
-        Labels::from_sorted(labels.iter().filter(|(name, _)| *name != METRIC_NAME && !named(name)))
-    } else {
-        Labels::from_sorted(labels.iter().filter(|(name, _)| named(name)))
-    }
+    let named = |name: &[u8]| aggregation.grouping.binary_search_by(|g| g.as_bytes().cmp(name)).is_ok();
+    if aggregation.without { labels.filtered(|name| name != METRIC_NAME.as_bytes() && !named(name)) } else { labels.filtered(named) }
 }
 
 /// A group's running values at all steps.

@@ -47,12 +47,8 @@ pub(crate) fn vectors<'c>(
 
 /// The labels by which series meet.
 fn signature(labels: &Labels, matching: &Matching) -> Labels {
-    let listed = |name: &str| matching.labels.iter().any(|l| l == name);
-    if matching.on {
-        Labels::from_sorted(labels.iter().filter(|(name, _)| listed(name)))
-    } else {
-        Labels::from_sorted(labels.iter().filter(|(name, _)| *name != METRIC_NAME && !listed(name)))
-    }
+    let listed = |name: &[u8]| matching.labels.iter().any(|l| l.as_bytes() == name);
+    if matching.on { labels.filtered(listed) } else { labels.filtered(|name| name != METRIC_NAME.as_bytes() && !listed(name)) }
 }
 
 /// Series indices of each side by match group, in order of first appearance.

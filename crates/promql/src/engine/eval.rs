@@ -578,8 +578,8 @@ fn check_smoothing(numbers: &[Vec<f64>], holds: impl Fn(usize) -> bool) -> Resul
 /// Without the name and what describes it.
 pub(crate) fn nameless(labels: &Labels) -> Labels {
     use model::labels::{METRIC_NAME, METRIC_TYPE, METRIC_UNIT};
-    const RESERVED: [&str; 3] = [METRIC_NAME, METRIC_TYPE, METRIC_UNIT];
-    Labels::from_sorted(labels.iter().filter(|(name, _)| !RESERVED.contains(name)))
+    const RESERVED: [&[u8]; 3] = [METRIC_NAME.as_bytes(), METRIC_TYPE.as_bytes(), METRIC_UNIT.as_bytes()];
+    labels.filtered(|name| !RESERVED.contains(&name))
 }
 
 /// A metric that does not look like a counter.
