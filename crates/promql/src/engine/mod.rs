@@ -15,6 +15,7 @@ mod binary;
 mod context;
 mod date;
 mod eval;
+mod exact;
 mod extended;
 mod group;
 mod histogram;

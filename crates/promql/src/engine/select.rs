@@ -292,8 +292,14 @@ impl<'c> Evaluator<'c> {
 
 /// Leaves out staleness markers, of floats and of histograms.
 fn drop_stale(column: &mut Column) {
-    // All of them, as looking for the first takes longer.
-    if column.values.iter().fold(false, |any, v| any | is_stale(*v)) {
+    // A marker is a NaN, and what a NaN is added to is one: adding up is the fastest way to see that there is none.
+    let (eights, rest) = column.values.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for eight in eights {
+        sums.iter_mut().zip(eight).for_each(|(sum, value)| *sum += value);
+    }
+    let any_nan = sums.iter().chain(rest).any(|sum| sum.is_nan());
+    if any_nan && column.values.iter().any(|value| is_stale(*value)) {
         retain(column, |value, _| !is_stale(value));
     }
 }

@@ -5,6 +5,7 @@
 //! exact prefix sums of whole numbers); where the reference's order of float additions forbids it
 //! (sums of fractions, variance, regression), the window is added up anew, to have its bits.
 
+use super::exact;
 use super::kahan::Kahan;
 use super::pace::Pace;
 use super::vector::{Grid, Steps};
@@ -25,12 +26,13 @@ pub(crate) struct Windowed<'c> {
     pub range: i64,
 }
 
-/// One step's window: samples `begin..end`, never empty, that end at time `at`.
+/// One step's window: samples `begin..end`, never empty, of the times after `from` until `at`.
 #[derive(Clone, Copy)]
 struct Window {
     step: usize,
     begin: usize,
     end: usize,
+    from: i64,
     at: i64,
 }
 
@@ -125,16 +127,26 @@ impl Windowed<'_> {
     /// Calls `f` for each step whose window holds a sample, in order.
     fn each(&self, mut f: impl FnMut(Window)) {
         let (mut begins, mut ends) = (Border::default(), Border::default());
-        for step in 0..self.grid.count {
+        let saturating = |step| {
             let at = self.when.time(self.grid.time(step));
+            (at.saturating_sub(self.range), at)
+        };
+        // Mostly times are far from where they end, which need not be asked at each step.
+        let ((from, at), (_, end)) = (saturating(0), saturating(self.grid.count.saturating_sub(1)));
+        let stride = if self.when.at.is_none() { self.grid.step } else { 0 };
+        let way = stride.checked_mul(self.grid.count as i64 - 1);
+        let plain = way.is_some() && at.checked_sub(self.range) == Some(from) && end.checked_sub(at) == way;
+        for step in 0..self.grid.count {
+            let by = stride.wrapping_mul(step as i64);
+            let (from, at) = if plain { (from.wrapping_add(by), at.wrapping_add(by)) } else { saturating(step) };
             let end = ends.advance(self.times, at);
-            let begin = begins.advance(self.times, at.saturating_sub(self.range)).min(end);
+            let begin = begins.advance(self.times, from).min(end);
             // Some functions look at each sample of each window.
             if !self.pace.go_on_after(1 + (end - begin) / 128) {
                 return;
             }
             if begin < end {
-                f(Window { step, begin, end, at });
+                f(Window { step, begin, end, from, at });
             }
         }
     }
@@ -182,12 +194,8 @@ impl Windowed<'_> {
                 gain += before;
             }
             let (first, last) = (self.times[w.begin], self.times[w.end - 1]);
-            let shape = Shape {
-                intervals,
-                to_start: first.saturating_sub(w.at.saturating_sub(self.range)),
-                to_end: w.at.saturating_sub(last),
-                sampled: last - first,
-            };
+            let shape =
+                Shape { intervals, to_start: first.saturating_sub(w.from), to_end: w.at.saturating_sub(last), sampled: last - first };
             if shape != reach.shape {
                 reach = Reach::of(shape, per);
             }
@@ -216,7 +224,7 @@ impl Windowed<'_> {
     /// When the counter began, if that was in the window and before its first sample.
     fn started_within(&self, w: Window) -> Option<i64> {
         let start = *self.starts.get(w.begin)?;
-        (start != 0 && start > w.at.saturating_sub(self.range) && start < self.times[w.begin]).then_some(start)
+        (start != 0 && start > w.from && start < self.times[w.begin]).then_some(start)
     }
 
     fn instant_value(&self, w: Window, rate: bool) -> Option<f64> {
@@ -261,18 +269,18 @@ impl Windowed<'_> {
 
     fn sums(&self, average: bool, out: &mut Steps, looked_at: &mut u64) {
         // One window needs no sums of others.
-        let prefix = if self.grid.count > 1 { whole_number_prefix_sums(self.values) } else { None };
+        let prefix = if self.grid.count > 1 { exact::prefix_sums(self.values) } else { None };
         self.each(|w| {
             *looked_at += (w.end - w.begin) as u64;
             let window = &self.values[w.begin..w.end];
-            let whole = match &prefix {
+            let exact = match &prefix {
                 Some(prefix) => Some(prefix[w.end] - prefix[w.begin]),
-                None if self.grid.count == 1 => whole_number_sum(window),
+                None if self.grid.count == 1 => exact::sum(window),
                 None => None,
             };
-            let value = match (whole, average) {
-                (Some(whole), false) => whole as f64,
-                (Some(whole), true) => whole as f64 / window.len() as f64,
+            let value = match (exact, average) {
+                (Some(exact), false) => exact,
+                (Some(exact), true) => exact / window.len() as f64,
                 (None, false) => sum(window),
                 (None, true) => mean(window),
             };
@@ -312,12 +320,29 @@ impl Border {
     #[inline]
     pub fn advance(&mut self, times: &[i64], limit: i64) -> usize {
         // Series and steps are regular, mostly: it goes as far as the last time.
-        let mut at = (self.at + self.stride).min(times.len());
-        while at > self.at && times[at - 1] > limit {
-            at -= 1;
+        let at = self.at + self.stride;
+        if let Some([before, after]) = times.get(at.wrapping_sub(1)..at + 1)
+            && *before <= limit
+            && limit < *after
+        {
+            self.at = at;
+            return at;
         }
-        while at < times.len() && times[at] <= limit {
-            at += 1;
+        self.look(times, limit)
+    }
+
+    fn look(&mut self, times: &[i64], limit: i64) -> usize {
+        let mut at = (self.at + self.stride).min(times.len());
+        if at > self.at && times[at - 1] > limit {
+            at = self.at + times[self.at..at].partition_point(|time| *time <= limit);
+        } else {
+            let mut reach = 1;
+            while times.get(at + reach - 1).is_some_and(|time| *time <= limit) {
+                at += reach;
+                reach *= 2;
+            }
+            let end = times.len().min(at + reach);
+            at += times[at..end].partition_point(|time| *time <= limit);
         }
         self.stride = at - self.at;
         self.at = at;
@@ -410,44 +435,6 @@ fn smoothed(values: &[f64], smoothing: f64, trend: f64) -> f64 {
 /// Go's `Duration.Seconds`: whole seconds and the rest apart.
 pub(crate) fn seconds_of_range(range: i64) -> f64 {
     (range / 1000) as f64 + ((range % 1000) * 1_000_000) as f64 / 1e9
-}
-
-/// Adds up values as long as all are whole and all sums exact: then any order of additions has the same bits, with no
-/// rounding for the compensation to catch. `-0` is left out, its sums have signs.
-#[derive(Default)]
-struct Whole {
-    total: i64,
-    magnitude: i64,
-}
-
-impl Whole {
-    /// The sum so far; none if this value spoils it.
-    #[inline]
-    fn add(&mut self, value: f64) -> Option<i64> {
-        const EXACT: i64 = 1 << 53;
-        let whole = value as i64;
-        self.magnitude = self.magnitude.saturating_add(whole.saturating_abs());
-        if (whole as f64).to_bits() != value.to_bits() || self.magnitude >= EXACT {
-            return None;
-        }
-        self.total += whole;
-        Some(self.total)
-    }
-}
-
-fn whole_number_prefix_sums(values: &[f64]) -> Option<Vec<i64>> {
-    let mut sums = Whole::default();
-    let mut prefix = Vec::with_capacity(values.len() + 1);
-    prefix.push(0);
-    for value in values {
-        prefix.push(sums.add(*value)?);
-    }
-    Some(prefix)
-}
-
-fn whole_number_sum(values: &[f64]) -> Option<i64> {
-    let mut sums = Whole::default();
-    values.iter().try_fold(0, |_, value| sums.add(*value))
 }
 
 /// `sum_over_time`'s order of additions.
