@@ -10,8 +10,8 @@ pub fn text(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     out.reserve(bytes.len() + 2);
     out.push(b'"');
-    // Most texts stay as they are, which is seen many bytes at a time.
-    if bytes.iter().fold(true, |clean, byte| clean & is_clean(*byte)) {
+    // Most texts stay as they are.
+    if bytes.iter().all(|byte| CLEAN[usize::from(*byte)]) {
         out.extend_from_slice(bytes);
     } else {
         escaped(out, bytes);
@@ -19,10 +19,16 @@ pub fn text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// No text with only such bytes has anything to escape.
-fn is_clean(byte: u8) -> bool {
-    (byte >= 0x20) & (byte != 0xe2) & (byte != b'"') & (byte != b'\\') & (byte != b'<') & (byte != b'>') & (byte != b'&')
-}
+/// Bytes that have nothing to do with anything that is escaped.
+const CLEAN: [bool; 256] = {
+    let mut clean = [true; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        clean[byte] = byte >= 0x20 && !matches!(byte as u8, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2);
+        byte += 1;
+    }
+    clean
+};
 
 fn escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     let mut clean_from = 0;
