@@ -2,6 +2,7 @@
 //! no aggregation but `quantile` holds more than its groups.
 
 use super::api::QueryError;
+use super::by_labels::ByLabels;
 use super::context::Context;
 use super::eval::Evaluator;
 use super::group::{Natives, Notes};
@@ -111,14 +112,14 @@ struct Groups {
 
 impl Groups {
     fn of(ctx: &Context<'_>, aggregation: &Aggregation, series: &[Head]) -> Result<Self, QueryError> {
-        let mut labels = Vec::new();
-        let mut by_labels: HashMap<Labels, usize> = HashMap::new();
+        let (mut labels, mut by_labels) = (Vec::new(), ByLabels::default());
         let of_series = pace::collect(ctx, series, |head| {
             let key = group_labels(aggregation, &head.labels);
-            *by_labels.entry(key).or_insert_with_key(|key| {
-                labels.push(key.clone());
-                labels.len() - 1
-            })
+            let group = by_labels.number(&key, labels.len(), |group| &labels[group]);
+            if group == labels.len() {
+                labels.push(key);
+            }
+            group
         })?;
         Ok(Self { labels, of_series })
     }
@@ -437,17 +438,13 @@ fn ranked<'c>(
     })?;
     let pace = Pace::new(ctx);
     for heap in &mut heaps {
-        if !pace.go_on_after(1 + heap.len() / 16) {
-            break;
-        }
         // Best first; stable, so that equal ones stay in the heap's order as with Go's sort.
-        heap.sort_by(|a, b| match (less(b.0, a.0), less(a.0, b.0)) {
+        pace.sort_by(heap, |a, b| match (less(b.0, a.0), less(a.0, b.0)) {
             (true, false) => std::cmp::Ordering::Less,
             (false, true) => std::cmp::Ordering::Greater,
             _ => std::cmp::Ordering::Equal,
-        });
+        })?;
     }
-    pace.outcome()?;
     let mut place: HashMap<u32, usize> = HashMap::new();
     let mut series: Vec<StepSeries> = Vec::new();
     for (at, heap) in heaps.iter().enumerate() {
@@ -529,7 +526,7 @@ fn count_values<'c>(
     let ctx = evaluator.ctx;
     let source = evaluator.vector(input, grid)?;
     let mut series: Vec<StepSeries> = Vec::new();
-    let mut by_labels: HashMap<Labels, usize> = HashMap::new();
+    let mut by_labels = ByLabels::default();
     let mut charge = ctx.account();
     source.for_each(ctx, |i, steps| {
         // One series mostly repeats its values.
@@ -546,15 +543,11 @@ fn count_values<'c>(
                     let written = text.clone().unwrap_or_else(|| model::number::format_plain(value));
                     let labels = LabelsBuilder::from_labels(&source.heads[i].labels).set(label, &written).build();
                     let key = group_labels(&aggregation, &labels);
-                    let at = match by_labels.get(&key) {
-                        Some(at) => *at,
-                        None => {
-                            charge.add(Size::steps(1, grid.count))?;
-                            by_labels.insert(key.clone(), series.len());
-                            series.push(StepSeries { head: Head { labels: key, drop_name: false }, steps: Steps::absent(grid.count) });
-                            series.len() - 1
-                        }
-                    };
+                    let at = by_labels.number(&key, series.len(), |at| &series[at].head.labels);
+                    if at == series.len() {
+                        charge.add(Size::steps(1, grid.count))?;
+                        series.push(StepSeries { head: Head { labels: key, drop_name: false }, steps: Steps::absent(grid.count) });
+                    }
                     match text {
                         Some(text) => by_value.insert(text, at),
                         None => by_float.insert(value.to_bits(), at),

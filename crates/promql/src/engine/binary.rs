@@ -4,6 +4,7 @@
 //! match group finds its own earliest failure, and the earliest of all wins.
 
 use super::api::QueryError;
+use super::by_labels::ByLabels;
 use super::context::Context;
 use super::eval::{Evaluator, nameless};
 use super::pace::Pace;
@@ -15,7 +16,6 @@ use crate::plan::operator::{arithmetic, compare};
 use model::histogram::{Keep, ResetHint};
 use model::labels::METRIC_NAME;
 use model::{FloatHistogram, Labels, LabelsBuilder};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// An operator between two vectors at all steps.
@@ -60,12 +60,15 @@ impl Matches {
     fn new(ctx: &Context<'_>, left: &[StepSeries], right: &[StepSeries], matching: &Matching) -> Result<Self, QueryError> {
         let pace = Pace::new(ctx);
         let mut groups: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();
-        let mut by_signature: HashMap<Labels, usize> = HashMap::new();
+        let (mut by_signature, mut signatures) = (ByLabels::default(), Vec::new());
         let mut group_of = |labels: &Labels, groups: &mut Vec<(Vec<usize>, Vec<usize>)>| {
-            *by_signature.entry(signature(labels, matching)).or_insert_with(|| {
+            let signature = signature(labels, matching);
+            let group = by_signature.number(&signature, groups.len(), |group| &signatures[group]);
+            if group == groups.len() {
                 groups.push(Default::default());
-                groups.len() - 1
-            })
+                signatures.push(signature);
+            }
+            group
         };
         for (i, series) in left.iter().enumerate() {
             pace.step()?;
@@ -300,7 +303,7 @@ impl Operation<'_> {
         }
         let mut failure = Failure(None);
         let mut notes = Notes(vec![None; self.grid.count]);
-        let mut out = Outputs { series: Vec::new(), by_labels: HashMap::new(), delayed_instant: self.delayed_instant() };
+        let mut out = Outputs { series: Vec::new(), by_labels: ByLabels::default(), delayed_instant: self.delayed_instant() };
         for (lefts, rights) in &matches.groups {
             ctx.check()?;
             let (many, many_at, one, one_at) = if swapped { (right, rights, left, lefts) } else { (left, lefts, right, rights) };
@@ -367,7 +370,7 @@ impl Operation<'_> {
         (failure, notes, out): (&mut Failure, &mut Notes, &mut Outputs),
     ) -> Result<(), QueryError> {
         let matched = Presence::none(self.grid.count);
-        let mut pairs = Pairs { operation: self, swapped, matched, matched_labels: HashMap::new(), failure, notes, out };
+        let mut pairs = Pairs { operation: self, swapped, matched, matched_labels: Matched::default(), failure, notes, out };
         let there = |series: &[StepSeries], at: &[usize]| {
             let mut there = Presence::none(self.grid.count);
             at.iter().for_each(|i| there.union_with(&series[*i].steps.occupied()));
@@ -488,7 +491,7 @@ struct Pairs<'a, 'c> {
     operation: &'a Operation<'c>,
     swapped: bool,
     matched: Presence,
-    matched_labels: HashMap<Labels, Presence>,
+    matched_labels: Matched,
     failure: &'a mut Failure,
     notes: &'a mut Notes,
     out: &'a mut Outputs,
@@ -513,7 +516,7 @@ impl Pairs<'_, '_> {
             }
         } else {
             let count = operation.grid.count;
-            let seen = self.matched_labels.entry(labels.clone()).or_insert_with(|| Presence::none(count));
+            let seen = self.matched_labels.of(&labels, count);
             if let Some(step) = seen.and(&present).first() {
                 self.failure
                     .note((step, 1 + at.0, at.1), || "multiple matches for labels: grouping labels must ensure unique matches".into());
@@ -531,10 +534,28 @@ impl Pairs<'_, '_> {
     }
 }
 
+/// Where there are results, by their labels.
+#[derive(Default)]
+struct Matched {
+    by_labels: ByLabels,
+    all: Vec<(Labels, Presence)>,
+}
+
+impl Matched {
+    /// Of these labels, at so many steps.
+    fn of(&mut self, labels: &Labels, count: usize) -> &mut Presence {
+        let at = self.by_labels.number(labels, self.all.len(), |at| &self.all[at].0);
+        if at == self.all.len() {
+            self.all.push((labels.clone(), Presence::none(count)));
+        }
+        &mut self.all[at].1
+    }
+}
+
 /// Results by labels: pairs of different match groups may give the same labels at different steps.
 struct Outputs {
     series: Vec<StepSeries>,
-    by_labels: HashMap<Labels, usize>,
+    by_labels: ByLabels,
     delayed_instant: bool,
 }
 
@@ -545,21 +566,17 @@ impl Outputs {
             self.series.push(StepSeries { head, steps });
             return None;
         }
-        match self.by_labels.get(&head.labels) {
-            None => {
-                self.by_labels.insert(head.labels.clone(), self.series.len());
-                self.series.push(StepSeries { head, steps });
-            }
-            Some(at) => {
-                let target = &mut self.series[*at].steps;
-                if let Some(step) = target.occupied().and(&steps.occupied()).first() {
-                    return Some(step);
-                }
-                steps.present.iter().for_each(|step| target.put(step, steps.values[step]));
-                target.histograms.extend(steps.histograms);
-                target.histograms.sort_by_key(|(step, _)| *step);
-            }
+        let at = self.by_labels.number(&head.labels, self.series.len(), |at| &self.series[at].head.labels);
+        let Some(target) = self.series.get_mut(at).map(|series| &mut series.steps) else {
+            self.series.push(StepSeries { head, steps });
+            return None;
+        };
+        if let Some(step) = target.occupied().and(&steps.occupied()).first() {
+            return Some(step);
         }
+        steps.present.iter().for_each(|step| target.put(step, steps.values[step]));
+        target.histograms.extend(steps.histograms);
+        target.histograms.sort_by_key(|(step, _)| *step);
         None
     }
 }

@@ -332,7 +332,7 @@ impl<'c> Evaluator<'c> {
         }
         // Series without a value at any step don't count.
         let done = source.materialise(ctx)?;
-        if super::source::has_duplicates(ctx, done.series.iter().map(|s| &s.head.labels))? {
+        if super::source::has_duplicates(ctx, done.series.len(), |i| &done.series[i].head.labels)? {
             return Err(same_labelset());
         }
         Ok(done.into_source(grid.count))

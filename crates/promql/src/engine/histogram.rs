@@ -2,6 +2,7 @@
 
 use super::annotations::Forced;
 use super::api::QueryError;
+use super::by_labels::ByLabels;
 use super::eval::Evaluator;
 use super::native::{self, NanObservations};
 use super::pace::Pace;
@@ -10,7 +11,6 @@ use super::vector::{Grid, Head, StepSeries, Steps};
 use crate::ast::Span;
 use crate::plan::Plan;
 use model::{FloatHistogram, Labels, LabelsBuilder};
-use std::collections::HashMap;
 
 /// Differences of neighbouring counts below this are rounding.
 const SMALL_DELTA: f64 = 1e-12;
@@ -43,12 +43,13 @@ impl<'c> Histograms<'c> {
         let ctx = evaluator.ctx;
         let done = evaluator.materialised(input, grid)?;
         let mut groups: Vec<Group> = Vec::new();
-        let mut by_labels: HashMap<Labels, usize> = HashMap::new();
+        let mut by_labels = ByLabels::default();
         let mut group_of = |labels: Labels, groups: &mut Vec<Group>| {
-            *by_labels.entry(labels).or_insert_with_key(|labels| {
-                groups.push(Group { labels: labels.clone(), buckets: Vec::new(), natives: Vec::new() });
-                groups.len() - 1
-            })
+            let group = by_labels.number(&labels, groups.len(), |group| &groups[group].labels);
+            if group == groups.len() {
+                groups.push(Group { labels, buckets: Vec::new(), natives: Vec::new() });
+            }
+            group
         };
         let pace = Pace::new(ctx);
         for (i, series) in done.series.iter().enumerate() {
@@ -71,7 +72,7 @@ impl<'c> Histograms<'c> {
             groups[group].buckets.push((upper, i));
         }
         for group in &mut groups {
-            group.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+            pace.sort_by(&mut group.buckets, |a, b| a.0.total_cmp(&b.0))?;
         }
         Ok(Self { evaluator, input, grid, done, groups })
     }

@@ -70,14 +70,14 @@ pub(crate) fn info<'c>(
     let series = select(evaluator, &base.series, is_info, &names, &wanted, when, grid)?;
     let mut there = Presence::none(grid.count);
     let pace = Pace::new(evaluator.ctx);
-    for series in &base.series {
+    for series in base.series.iter() {
         pace.step()?;
         there.union_with(&series.steps.occupied());
     }
     let (newest, mut failure) = newest(&pace, &series, &there, grid)?;
     let info = Info { wanted, series, newest };
     let mut out = Vec::new();
-    for series in &base.series {
+    for series in base.series.iter() {
         evaluator.ctx.check()?;
         if is_info(&series.head.labels) {
             out.push(series.clone());

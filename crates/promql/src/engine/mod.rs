@@ -12,6 +12,8 @@ mod aggregate;
 mod annotations;
 pub mod api;
 mod binary;
+mod bulk;
+mod by_labels;
 mod context;
 mod date;
 mod eval;
@@ -146,12 +148,12 @@ fn instant_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, time: Timestamp) 
             Ok(Value::Scalar { t: time, v })
         }
         ValueType::Vector => {
-            let done = final_names(evaluator, evaluator.materialised(plan, grid)?)?;
+            let mut done = final_names(evaluator, evaluator.materialised(plan, grid)?)?;
             let sample = |mut s: StepSeries| {
                 let histogram = s.steps.histograms.pop().map(|(_, histogram)| histogram);
                 VectorSample { labels: s.head.labels, t: time, v: s.steps.values[0], histogram }
             };
-            let mut samples = pace::collect(evaluator.ctx, done.series, sample)?;
+            let mut samples = pace::collect(evaluator.ctx, done.series.take(), sample)?;
             if !plan.keeps_order() {
                 evaluator.ctx.sorting(|| pace::sort_by(evaluator.ctx, &mut samples, |a, b| a.labels.cmp(&b.labels)))?;
             }
@@ -186,8 +188,8 @@ fn range_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, grid: Grid) -> Resu
             if points.is_empty() { Vec::new() } else { vec![MatrixSeries { labels: Labels::empty(), points, histograms: Vec::new() }] };
         return Ok(Value::Matrix(series));
     }
-    let done = final_names(evaluator, evaluator.materialised(plan, grid)?)?;
-    let mut series = pace::collect(evaluator.ctx, done.series, |s| {
+    let mut done = final_names(evaluator, evaluator.materialised(plan, grid)?)?;
+    let mut series = pace::collect(evaluator.ctx, done.series.take(), |s| {
         let points = s.steps.present.iter().map(|step| (grid.time(step), s.steps.values[step])).collect();
         let histograms = s.steps.histograms.into_iter().map(|(step, histogram)| (grid.time(step), histogram)).collect();
         MatrixSeries { labels: s.head.labels, points, histograms }
@@ -200,7 +202,7 @@ fn range_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, grid: Grid) -> Resu
 fn final_names<'c>(evaluator: Evaluator<'c>, mut done: Materialised) -> Result<Materialised, QueryError> {
     if evaluator.ctx.options.delayed_name_removal {
         let pace = Pace::new(evaluator.ctx);
-        for series in &mut done.series {
+        for series in done.series.iter_mut() {
             pace.step()?;
             series.head.labels = final_labels(&series.head);
         }

@@ -36,6 +36,17 @@ impl<'c> Pace<'c> {
         self.checks.outcome().map_err(|_| self.error())
     }
 
+    /// Sorts stably.
+    pub fn sort_by<T>(&self, elements: &mut [T], compare: impl Fn(&T, &T) -> Ordering) -> Result<(), QueryError> {
+        if elements.len() <= SORTED_AT_ONCE {
+            elements.sort_by(compare);
+            self.go_on_after(elements.len());
+            return self.outcome();
+        }
+        let order = order_by(self, elements.len(), |a, b| compare(&elements[a], &elements[b]))?;
+        put_in_order(self, elements, order)
+    }
+
     #[cold]
     fn error(&self) -> QueryError {
         if self.control.is_cancelled() { QueryError::Cancelled(PLACE.into()) } else { QueryError::Timeout(PLACE.into()) }
@@ -53,8 +64,8 @@ pub(crate) fn collect<T, U>(
     from.into_iter().map(made).collect()
 }
 
-/// Sorts stably, in runs that are merged by twos: sorting what is made of two sorted runs is merging them.
-pub(crate) fn sort_by<T>(ctx: &Context<'_>, elements: &mut [T], mut compare: impl FnMut(&T, &T) -> Ordering) -> Result<(), QueryError> {
+/// Sorts stably, if they are not in order.
+pub(crate) fn sort_by<T>(ctx: &Context<'_>, elements: &mut [T], compare: impl Fn(&T, &T) -> Ordering) -> Result<(), QueryError> {
     let pace = Pace::new(ctx);
     let mut sorted = true;
     for pair in elements.windows(2) {
@@ -64,14 +75,117 @@ pub(crate) fn sort_by<T>(ctx: &Context<'_>, elements: &mut [T], mut compare: imp
             break;
         }
     }
-    let mut run = SORTED_AT_ONCE;
-    while !sorted {
-        for part in elements.chunks_mut(run) {
-            ctx.check()?;
-            part.sort_by(&mut compare);
+    if sorted {
+        return Ok(());
+    }
+    pace.sort_by(elements, compare)
+}
+
+/// The stable order of `count` elements: runs are sorted and merged by twos, with a look at each step.
+fn order_by(pace: &Pace<'_>, count: usize, compare: impl Fn(usize, usize) -> Ordering) -> Result<Vec<usize>, QueryError> {
+    let mut order: Vec<usize> = (0..count).collect();
+    for run in order.chunks_mut(SORTED_AT_ONCE) {
+        run.sort_by(|a, b| compare(*a, *b));
+        pace.go_on_after(run.len());
+        pace.outcome()?;
+    }
+    let mut merged = Vec::with_capacity(count);
+    let mut run_len = SORTED_AT_ONCE;
+    while run_len < count {
+        for two in order.chunks(2 * run_len) {
+            let (mut left, mut right) = two.split_at(run_len.min(two.len()));
+            while let (Some(a), Some(b)) = (left.first(), right.first()) {
+                pace.step()?;
+                let side = if compare(*a, *b).is_le() { &mut left } else { &mut right };
+                merged.extend(side.split_off_first());
+            }
+            merged.extend_from_slice(left);
+            merged.extend_from_slice(right);
         }
-        sorted = run >= elements.len();
-        run = run.saturating_mul(2);
+        std::mem::swap(&mut order, &mut merged);
+        merged.clear();
+        run_len *= 2;
+    }
+    Ok(order)
+}
+
+/// Moves elements so that the one at `order[i]` comes to stand at `i`. Worth nothing when the pace has stopped.
+fn put_in_order<T>(pace: &Pace<'_>, elements: &mut [T], mut order: Vec<usize>) -> Result<(), QueryError> {
+    for start in 0..elements.len() {
+        // The cycle that leads back here; what stands right is marked as such.
+        let mut at = start;
+        loop {
+            pace.step()?;
+            let from = std::mem::replace(&mut order[at], at);
+            if from == start {
+                break;
+            }
+            elements.swap(at, from);
+            at = from;
+        }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering as Memory};
+    use storage::Cancel;
+
+    /// Numbers from 0 to `below`, of which many are equal, with their places.
+    fn numbers(count: usize, below: u64) -> Vec<(u64, usize)> {
+        (0..count as u64).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) % below).zip(0..).collect()
+    }
+
+    #[test]
+    fn sorts_as_the_standard_library() {
+        let (never, control) = (Cancel::default(), Control::default());
+        for count in [0, 1, 2, 5, SORTED_AT_ONCE - 1, SORTED_AT_ONCE, SORTED_AT_ONCE + 1, 3 * SORTED_AT_ONCE + 7, 50_000] {
+            let pace = Pace { checks: never.checks(), control: &control };
+            let mut elements = numbers(count, 1_000);
+            let mut want = elements.clone();
+            want.sort_by_key(|element| element.0);
+            pace.sort_by(&mut elements, |a, b| a.0.cmp(&b.0)).unwrap();
+            assert_eq!(elements, want, "{count}");
+        }
+    }
+
+    /// The most comparisons between two looks.
+    #[test]
+    fn sorting_looks_after_few_comparisons() {
+        let elements = numbers(300_000, u64::MAX);
+        let control = Control::default();
+        let (compared, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (since, longest) = (compared.clone(), most.clone());
+        let cancel = Cancel::when(move || {
+            longest.fetch_max(since.swap(0, Memory::Relaxed), Memory::Relaxed);
+            false
+        });
+        let pace = Pace { checks: cancel.checks(), control: &control };
+        let compare = |a: usize, b: usize| {
+            compared.fetch_add(1, Memory::Relaxed);
+            elements[a].0.cmp(&elements[b].0)
+        };
+        order_by(&pace, elements.len(), compare).unwrap();
+        let most = most.load(Memory::Relaxed);
+        assert!(most < 100_000, "{most}");
+    }
+
+    #[test]
+    fn moving_looks_also_in_one_long_cycle() {
+        let count = 100_000;
+        let seen = Arc::new(AtomicUsize::new(0));
+        let counted = seen.clone();
+        let cancel = Cancel::when(move || counted.fetch_add(1, Memory::Relaxed) == usize::MAX);
+        let control = Control::default();
+        let pace = Pace { checks: cancel.checks(), control: &control };
+        let mut elements: Vec<usize> = (0..count).collect();
+        let order = (1..count).chain([0]).collect();
+        put_in_order(&pace, &mut elements, order).unwrap();
+        assert!(elements.iter().copied().eq((1..count).chain([0])));
+        assert!(seen.load(Memory::Relaxed) > 50);
+    }
 }

@@ -1,6 +1,7 @@
 //! What reads the store: selectors, and the columns that windows are cut from.
 
 use super::api::QueryError;
+use super::bulk::Bulk;
 use super::context::{Context, column_bytes, left_open, storage_error};
 use super::eval::Evaluator;
 use super::extended;
@@ -60,13 +61,13 @@ const SERIES_BYTES: usize = 192;
 
 /// Series of the store, charged to the query as long as they may be decoded.
 struct Selected {
-    series: Vec<Box<dyn Series>>,
+    series: Bulk<Box<dyn Series>>,
     _held: Charge,
 }
 
 impl Selected {
     fn heads(&self, ctx: &Context<'_>) -> Result<Vec<Head>, QueryError> {
-        pace::collect(ctx, &self.series, |series| Head { labels: series.labels().clone(), drop_name: false })
+        pace::collect(ctx, self.series.iter(), |series| Head { labels: series.labels().clone(), drop_name: false })
     }
 }
 
@@ -95,15 +96,16 @@ impl<'c> Evaluator<'c> {
         if let Some(profile) = self.ctx.profile {
             profile.selected(selection.series.len());
         }
+        let series = Bulk::from(selection.series);
         let mut held = self.ctx.account();
         let pace = Pace::new(self.ctx);
         let mut bytes = 0;
-        for series in &selection.series {
+        for series in series.iter() {
             pace.step()?;
             bytes += series.labels().as_bytes().len() + SERIES_BYTES;
         }
         held.add(Size::bytes(bytes as u64))?;
-        Ok(Selected { series: selection.series, _held: held })
+        Ok(Selected { series, _held: held })
     }
 
     /// At each step the newest sample within the lookback, unless it is a staleness marker.

@@ -2,12 +2,13 @@
 //! out in series order, so that whoever adds them up gets the same bits with any number of threads.
 
 use super::api::QueryError;
+use super::bulk::Bulk;
+use super::by_labels::ByLabels;
 use super::context::Context;
 use super::memory::{Charge, Size};
 use super::pace::{self, Pace};
 use super::vector::{Head, StepSeries, Steps};
 use rayon::prelude::*;
-use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Mutex;
 use storage::Column;
@@ -36,7 +37,7 @@ pub(crate) struct Source<'c> {
 
 /// A vector over steps in memory, charged to the query. Series without any step are left out.
 pub(crate) struct Materialised {
-    pub series: Vec<StepSeries>,
+    pub series: Bulk<StepSeries>,
     charge: Charge,
 }
 
@@ -118,7 +119,7 @@ impl<'c> Source<'c> {
         // The loop below needs only the number of heads.
         let without = vec![none; self.heads.len()];
         let mut heads = pace::collect(ctx, std::mem::replace(&mut self.heads, without), Some)?;
-        let mut done = Materialised { series: Vec::new(), charge: ctx.account() };
+        let mut done = Materialised { series: Bulk::from(Vec::new()), charge: ctx.account() };
         self.for_each(ctx, |i, steps| {
             if steps.is_none() {
                 return Ok(());
@@ -134,16 +135,17 @@ impl<'c> Source<'c> {
 
     /// Are there two series with the same labels?
     pub fn has_duplicates(&self, ctx: &Context<'_>) -> Result<bool, QueryError> {
-        has_duplicates(ctx, self.heads.iter().map(|h| &h.labels))
+        has_duplicates(ctx, self.heads.len(), |i| &self.heads[i].labels)
     }
 }
 
-pub(crate) fn has_duplicates<'a>(ctx: &Context<'_>, labels: impl Iterator<Item = &'a model::Labels>) -> Result<bool, QueryError> {
+/// Of so many label sets.
+pub(crate) fn has_duplicates<'a>(ctx: &Context<'_>, count: usize, labels: impl Fn(usize) -> &'a model::Labels) -> Result<bool, QueryError> {
     let pace = Pace::new(ctx);
-    let mut seen = HashSet::new();
-    for labels in labels {
+    let mut seen = ByLabels::default();
+    for i in 0..count {
         pace.step()?;
-        if !seen.insert(labels.as_bytes()) {
+        if seen.number(labels(i), i, &labels) != i {
             return Ok(true);
         }
     }
@@ -158,15 +160,15 @@ impl Materialised {
             pace.step()?;
             charge.add(series.steps.size())?;
         }
-        Ok(Self { series, charge })
+        Ok(Self { series: series.into(), charge })
     }
 
     /// As a source again; the charge lasts as long as it does.
-    pub fn into_source<'c>(self, steps: usize) -> Source<'c> {
+    pub fn into_source<'c>(mut self, steps: usize) -> Source<'c> {
         let charge = self.charge;
         let mut heads = Vec::with_capacity(self.series.len());
         let mut values = Vec::with_capacity(self.series.len());
-        for series in self.series {
+        for series in self.series.take() {
             heads.push(series.head);
             values.push(Mutex::new(series.steps));
         }
@@ -185,33 +187,30 @@ impl Materialised {
     /// # Errors
     /// When two do.
     pub fn merge_same_labels(&mut self, ctx: &Context<'_>) -> Result<(), QueryError> {
-        if !has_duplicates(ctx, self.series.iter().map(|s| &s.head.labels))? {
+        if !has_duplicates(ctx, self.series.len(), |i| &self.series[i].head.labels)? {
             return Ok(());
         }
-        let mut by_labels: HashMap<model::Labels, usize> = HashMap::new();
+        let mut by_labels = ByLabels::default();
         let mut merged: Vec<StepSeries> = Vec::with_capacity(self.series.len());
         let pace = Pace::new(ctx);
-        for series in std::mem::take(&mut self.series) {
+        for series in self.series.take() {
             pace.step()?;
-            match by_labels.get(&series.head.labels) {
-                None => {
-                    by_labels.insert(series.head.labels.clone(), merged.len());
-                    merged.push(series);
-                }
-                Some(at) => {
-                    let target = &mut merged[*at].steps;
-                    if !target.occupied().and(&series.steps.occupied()).is_none() {
-                        return Err(same_labelset());
-                    }
-                    for step in series.steps.present.iter() {
-                        target.put(step, series.steps.values[step]);
-                    }
-                    target.histograms.extend(series.steps.histograms);
-                    target.histograms.sort_by_key(|(step, _)| *step);
-                }
+            let at = by_labels.number(&series.head.labels, merged.len(), |at| &merged[at].head.labels);
+            if at == merged.len() {
+                merged.push(series);
+                continue;
             }
+            let target = &mut merged[at].steps;
+            if !target.occupied().and(&series.steps.occupied()).is_none() {
+                return Err(same_labelset());
+            }
+            for step in series.steps.present.iter() {
+                target.put(step, series.steps.values[step]);
+            }
+            target.histograms.extend(series.steps.histograms);
+            target.histograms.sort_by_key(|(step, _)| *step);
         }
-        self.series = merged;
+        self.series = merged.into();
         Ok(())
     }
 }
