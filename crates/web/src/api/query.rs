@@ -39,9 +39,9 @@ pub async fn instant(State(app): State<Arc<App>>, origin: Origin, form: Form) ->
     let time = form.time_or("time", now)?;
     let (control, _cancel) = control(&form)?;
     let expr = parse(&app, &form)?;
-    let asked = Asked { control, origin, range: (time.0, time.0, 0) };
+    let asked = Asked { control, origin, range: (time.0, time.0, 0), limit };
     let (result, timing) = evaluate(&app, asked, move |engine, store, control| engine.instant(store, &expr, time, control)).await?;
-    Ok(answer(result, limit, &form, timing))
+    Ok(answer(result, &form, timing))
 }
 
 /// GET and POST `/api/v1/query_range`.
@@ -71,10 +71,10 @@ pub async fn range(State(app): State<Arc<App>>, origin: Origin, form: Form) -> R
     }
     // A step below a millisecond is one: time has no finer grain here.
     let step = Millis(Nanos(step_ns).to_millis().0.max(1));
-    let asked = Asked { control, origin, range: (start.0, end.0, step.0) };
+    let asked = Asked { control, origin, range: (start.0, end.0, step.0), limit };
     let (result, timing) =
         evaluate(&app, asked, move |engine, store, control| engine.range(store, &expr, start, end, step, control)).await?;
-    Ok(answer(result, limit, &form, timing))
+    Ok(answer(result, &form, timing))
 }
 
 fn invalid(name: &'static str, message: &str) -> ApiError {
@@ -112,6 +112,8 @@ struct Asked {
     origin: Origin,
     /// As in [`Entry`].
     range: (i64, i64, i64),
+    /// Of the answer's series; 0 = no limit.
+    limit: usize,
 }
 
 async fn evaluate(
@@ -126,7 +128,7 @@ async fn evaluate(
     blocking(move || {
         // As long as it runs, not only as long as somebody waits.
         let _slot = slot;
-        let Asked { control, origin, range } = asked;
+        let Asked { control, origin, range, limit } = asked;
         let query = control.text.as_deref().unwrap_or_default();
         let _active = app.options.active_queries.as_ref().and_then(|active| active.begin(query, app.options.clock.now_ms() / 1000));
         let result = work(&app.engine(), app.options.queryable.as_ref(), &control);
@@ -136,7 +138,12 @@ async fn evaluate(
             let error = result.as_ref().err().map(ToString::to_string);
             log.write(&Entry { query, range, error, stats, timing, origin: &origin }, app.options.clock.now_ms());
         }
-        Ok((result?, timing))
+        let mut result = result?;
+        // Here and not by the threads of the I/O: giving back a million series takes a while.
+        if truncate(&mut result.value, limit) {
+            result.warnings.push(TRUNCATED.into());
+        }
+        Ok((result, timing))
     })
     .await
 }
@@ -150,10 +157,7 @@ pub struct Timing {
     pub took: Duration,
 }
 
-fn answer(mut result: QueryResult, limit: usize, form: &Form, timing: Timing) -> Response {
-    if truncate(&mut result.value, limit) {
-        result.warnings.push(TRUNCATED.into());
-    }
+fn answer(mut result: QueryResult, form: &Form, timing: Timing) -> Response {
     let wanted = form.value("stats");
     if !matches!(wanted, "" | "true" | "all") {
         let wanted = model::name::quote(wanted);
