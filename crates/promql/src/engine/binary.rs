@@ -59,8 +59,8 @@ struct Matches {
 impl Matches {
     fn new(ctx: &Context<'_>, left: &[StepSeries], right: &[StepSeries], matching: &Matching) -> Result<Self, QueryError> {
         let pace = Pace::new(ctx);
-        let mut groups: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();
-        let (mut by_signature, mut signatures) = (ByLabels::default(), Vec::new());
+        let mut groups: Vec<(Vec<usize>, Vec<usize>)> = Vec::with_capacity(left.len());
+        let (mut by_signature, mut signatures) = (ByLabels::default(), Vec::with_capacity(left.len()));
         let mut group_of = |labels: &Labels, groups: &mut Vec<(Vec<usize>, Vec<usize>)>| {
             let signature = signature(labels, matching);
             let group = by_signature.number(&signature, groups.len(), |group| &signatures[group]);
@@ -303,7 +303,11 @@ impl Operation<'_> {
         }
         let mut failure = Failure(None);
         let mut notes = Notes(vec![None; self.grid.count]);
-        let mut out = Outputs { series: Vec::new(), by_labels: ByLabels::default(), delayed_instant: self.delayed_instant() };
+        let mut out = Outputs {
+            series: Vec::with_capacity(matches.groups.len()),
+            by_labels: ByLabels::default(),
+            delayed_instant: self.delayed_instant(),
+        };
         for (lefts, rights) in &matches.groups {
             ctx.check()?;
             let (many, many_at, one, one_at) = if swapped { (right, rights, left, lefts) } else { (left, lefts, right, rights) };

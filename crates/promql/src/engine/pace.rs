@@ -60,8 +60,14 @@ pub(crate) fn collect<T, U>(
     mut make: impl FnMut(T) -> U,
 ) -> Result<Vec<U>, QueryError> {
     let pace = Pace::new(ctx);
-    let made = |element| pace.step().map(|()| make(element));
-    from.into_iter().map(made).collect()
+    let from = from.into_iter();
+    // A list that grows is copied, and a long one for a long time.
+    let mut made = Vec::with_capacity(from.size_hint().0);
+    for element in from {
+        pace.step()?;
+        made.push(make(element));
+    }
+    Ok(made)
 }
 
 /// Sorts stably, if they are not in order.

@@ -119,7 +119,7 @@ impl<'c> Source<'c> {
         // The loop below needs only the number of heads.
         let without = vec![none; self.heads.len()];
         let mut heads = pace::collect(ctx, std::mem::replace(&mut self.heads, without), Some)?;
-        let mut done = Materialised { series: Bulk::from(Vec::new()), charge: ctx.account() };
+        let mut done = Materialised { series: Bulk::from(Vec::with_capacity(heads.len())), charge: ctx.account() };
         self.for_each(ctx, |i, steps| {
             if steps.is_none() {
                 return Ok(());

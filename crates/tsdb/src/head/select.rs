@@ -448,7 +448,9 @@ impl Head {
         upto: Sequence,
         checks: &Checks<'_>,
     ) -> Result<Copied, SelectError> {
-        let mut copied = Copied::default();
+        // A list of a million that grows is copied at one go, in which nobody looks whether somebody still waits.
+        let most = if limit > 0 { (slots.len() as usize).min(limit) } else { slots.len() as usize };
+        let mut copied = Copied { series: Vec::with_capacity(most), ..Copied::default() };
         let mut slots = slots.iter().peekable();
         while let Some(first) = slots.peek().copied() {
             let number = slab_number(Slot(first));
