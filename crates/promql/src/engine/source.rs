@@ -41,8 +41,8 @@ pub(crate) struct Materialised {
     charge: Charge,
 }
 
-/// Values that a batch may hold at one time.
-const BATCH_VALUES: usize = 1 << 20;
+/// Values that a batch may hold at one time: 2 MiB, which stay in the cache until they are added up.
+const BATCH_VALUES: usize = 1 << 18;
 /// Below so many values threads cost more than they save.
 const PARALLEL_VALUES: usize = 4096;
 
