@@ -93,13 +93,19 @@ impl<'q> Context<'q> {
         Ok(())
     }
 
-    /// Does work that rayon may divide among the engine's threads. Waking them costs as much as a small query, so
-    /// that all else is done by the thread that asks.
-    pub fn on_all_threads<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        match self.pool {
-            Some(pool) => pool.install(work),
-            None => work(),
-        }
+    /// Does work that rayon may divide among the engine's threads, and something else on this one meanwhile. Waking them
+    /// costs as much as a small query, so that all else is done by the thread that asks.
+    pub fn on_all_threads<T: Send, U>(&self, work: impl FnOnce() -> T + Send, meanwhile: impl FnOnce() -> U) -> (T, U) {
+        let Some(pool) = self.pool else {
+            let other = meanwhile();
+            return (work(), other);
+        };
+        let mut done = None;
+        let other = pool.in_place_scope(|scope| {
+            scope.spawn(|_| done = Some(work()));
+            meanwhile()
+        });
+        (done.expect("a scope ends when all its work is done"), other)
     }
 
     /// An account that holds nothing yet.

@@ -43,6 +43,8 @@ pub(crate) struct Materialised {
 
 /// Values that a batch may hold at one time: 2 MiB, which stay in the cache until they are added up.
 const BATCH_VALUES: usize = 1 << 18;
+/// In so many parts.
+const PARTS: usize = 4;
 /// Below so many values threads cost more than they save.
 const PARALLEL_VALUES: usize = 4096;
 
@@ -81,7 +83,7 @@ impl<'c> Source<'c> {
         (BATCH_VALUES / self.steps.max(1)).clamp(16, 4096)
     }
 
-    /// Hands each series of a batch to `f`, in series order.
+    /// Hands each series of a batch to `f`, in series order: those of one part while the next is computed.
     pub fn for_each_in(
         &self,
         ctx: &Context<'_>,
@@ -97,20 +99,30 @@ impl<'c> Source<'c> {
             return Ok(());
         }
         let mut held = ctx.charge(batch.len(), self.steps)?;
-        let begin = batch.start;
-        let values: Vec<Steps> = ctx.on_all_threads(|| {
-            let series = batch.into_par_iter().with_min_len(4);
-            let compute = |scratch: &mut Scratch, i| {
-                ctx.check()?;
-                (self.compute)(i, scratch)
+        let mut give = |(begin, computed): (usize, Vec<Steps>)| {
+            for (i, steps) in computed.into_iter().enumerate() {
+                f(begin + i, steps)?;
+            }
+            Ok(())
+        };
+        let part = batch.len().div_ceil(PARTS).max(16);
+        let mut before = None;
+        for begin in batch.clone().step_by(part) {
+            let compute = || {
+                let series = (begin..batch.end.min(begin + part)).into_par_iter().with_min_len(4);
+                let steps = |scratch: &mut Scratch, i| {
+                    ctx.check()?;
+                    (self.compute)(i, scratch)
+                };
+                series.map_init(|| Scratch::new(ctx), steps).collect::<Result<Vec<_>, QueryError>>()
             };
-            series.map_init(|| Scratch::new(ctx), compute).collect::<Result<_, _>>()
-        })?;
-        held.add(Size::bytes(values.iter().map(Steps::histogram_bytes).sum()))?;
-        for (i, steps) in values.into_iter().enumerate() {
-            f(begin + i, steps)?;
+            let (computed, given) = ctx.on_all_threads(compute, || before.take().map_or(Ok(()), &mut give));
+            given?;
+            let computed = computed?;
+            held.add(Size::bytes(computed.iter().map(Steps::histogram_bytes).sum()))?;
+            before = Some((begin, computed));
         }
-        Ok(())
+        before.map_or(Ok(()), give)
     }
 
     /// Computes all of it.
