@@ -7,6 +7,7 @@ use promql::engine::{Control, Engine, EngineOptions, MemoryPool, QueryError, Val
 use promql::testlang::{MemoryStore, run_script, run_script_with};
 use proptest::prelude::*;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[track_caller]
 fn check(script: &str) {
@@ -161,7 +162,7 @@ fn ranking_keeps_the_query_s_order() {
 }
 
 fn engine(threads: usize) -> Engine {
-    Engine::new(EngineOptions { threads, ..EngineOptions::default() })
+    Engine::new(EngineOptions { threads, alone: Duration::ZERO, ..EngineOptions::default() })
 }
 
 fn run(engine: &Engine, store: &MemoryStore, query: &str, start: i64, end: i64, step: i64) -> Result<Value, QueryError> {

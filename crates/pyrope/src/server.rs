@@ -284,12 +284,12 @@ fn engine(flags: &Flags, config: &Config, memory: Arc<MemoryPool>) -> Engine {
         memory,
         timeout: Duration::from_millis(flags.duration("query.timeout").0.unsigned_abs()),
         default_step: config.global.evaluation_interval,
-        threads: 0,
         delayed_name_removal: flags.feature("promql-delayed-name-removal"),
         experimental_functions: flags.feature("promql-experimental-functions"),
         per_step_stats: flags.feature("promql-per-step-stats"),
         type_and_unit_labels: flags.feature("type-and-unit-labels"),
         use_start_timestamps: flags.feature("use-start-timestamps"),
+        ..EngineOptions::default()
     })
 }
 

@@ -25,6 +25,8 @@ pub struct EngineOptions {
     pub default_step: Millis,
     /// Worker threads of the engine's own pool; 0 = one per core.
     pub threads: usize,
+    /// How long a query runs before it wakes them: most have ended by then, for less than that costs.
+    pub alone: Duration,
     /// `promql-delayed-name-removal`: names go at the end of the query and not at each function.
     pub delayed_name_removal: bool,
     /// `promql-experimental-functions`.
@@ -47,6 +49,7 @@ impl Default for EngineOptions {
             timeout: Duration::from_secs(120),
             default_step: Millis(60 * 1000),
             threads: 0,
+            alone: Duration::from_micros(200),
             delayed_name_removal: false,
             experimental_functions: false,
             per_step_stats: false,

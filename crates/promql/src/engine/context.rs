@@ -93,8 +93,12 @@ impl<'q> Context<'q> {
         Ok(())
     }
 
-    /// Does work that rayon may divide among the engine's threads, and something else on this one meanwhile. Waking them
-    /// costs as much as a small query, so that all else is done by the thread that asks.
+    /// Has it run too shortly to wake other threads, which costs as much as a small query?
+    pub fn is_alone(&self) -> bool {
+        self.begun.elapsed() < self.options.alone
+    }
+
+    /// Does work that rayon may divide among the engine's threads, and something else on this one meanwhile.
     pub fn on_all_threads<T: Send, U>(&self, work: impl FnOnce() -> T + Send, meanwhile: impl FnOnce() -> U) -> (T, U) {
         let Some(pool) = self.pool else {
             let other = meanwhile();

@@ -87,16 +87,15 @@ impl<'c> Source<'c> {
     pub fn for_each_in(
         &self,
         ctx: &Context<'_>,
-        batch: Range<usize>,
+        mut batch: Range<usize>,
         scratch: &mut Scratch,
         f: &mut impl FnMut(usize, Steps) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
-        if ctx.profile.is_some() || batch.len() * self.steps.max(32) < PARALLEL_VALUES {
-            for i in batch {
-                ctx.check()?;
-                f(i, (self.compute)(i, scratch)?)?;
-            }
-            return Ok(());
+        let few = ctx.profile.is_some() || batch.len() * self.steps.max(32) < PARALLEL_VALUES;
+        while few || ctx.is_alone() {
+            let Some(i) = batch.next() else { return Ok(()) };
+            ctx.check()?;
+            f(i, (self.compute)(i, scratch)?)?;
         }
         let mut held = ctx.charge(batch.len(), self.steps)?;
         let mut give = |(begin, computed): (usize, Vec<Steps>)| {

@@ -74,6 +74,7 @@ impl Engines {
                 type_and_unit_labels,
                 experimental_functions: true,
                 timeout: Duration::from_secs(600),
+                alone: Duration::ZERO,
                 ..EngineOptions::default()
             })
         };
