@@ -158,7 +158,7 @@ fn miscounted(case: &Case, expr: &Expr, engine: &Engine, control: &Control, (ins
     let (last, instant) = (each.steps.last()?, &instant.as_ref().ok()?.stats);
     let same = last.time.0 != *end || last.queryable == instant.total_queryable_samples;
     // Info metrics are selected for the series of all steps; a parameter of something with a fixed time is that of the first one.
-    let depends_on_range = ["@", "range()", "step()", "info("].iter().any(|part| text.contains(part));
+    let depends_on_range = ["@", "range()", "step()", "info("].iter().any(|part| text.contains(part)) || aggregates_fixed(expr);
     (!same && !depends_on_range).then(|| format!("the last of {:?} should have {} samples", each.steps, instant.total_queryable_samples))
 }
 
@@ -255,6 +255,12 @@ fn is_undefined(e: &Expr) -> bool {
         first && [&a.expr].into_iter().chain(shrink::parts(&a.expr)).any(is_unordered)
     };
     [e].into_iter().chain(shrink::parts(e)).any(chooses)
+}
+
+/// Does it aggregate what may be the same at all steps, with a parameter?
+fn aggregates_fixed(e: &Expr) -> bool {
+    let fixed = |e: &Expr| matches!(e, Expr::Aggregate(a) if a.parameter.is_some() && a.expr.selectors().is_empty());
+    [e].into_iter().chain(shrink::parts(e)).any(fixed)
 }
 
 /// Does it add up series whose order nothing defines?
