@@ -83,6 +83,7 @@ fn the_same_is_selected_once() {
         ("max_over_time(sum(g)[5m:1m]) - min_over_time(sum(g)[5m:1m])", 1),
         ("max_over_time(sum(g)[5m:1m]) + max_over_time(sum(g)[5m:1m])", 1),
         ("clamp_max(g, scalar(sum(g)))", 1),
+        ("a_total / scalar(sum(g)) + b_total / scalar(sum(g))", 3),
         ("limitk(3, g) + limitk(3, g)", 1),
         ("topk(scalar(count(g)), g)", 1),
         ("absent(g) or absent(g)", 1),

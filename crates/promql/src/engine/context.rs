@@ -117,6 +117,11 @@ impl<'q> Context<'q> {
         Charge::of(&self.ledger)
     }
 
+    /// What the query may still hold.
+    pub fn left(&self) -> Size {
+        self.ledger.left()
+    }
+
     /// Charges step results of so many series until the charge is dropped.
     pub fn charge(&self, series: usize, steps: usize) -> Result<Charge, QueryError> {
         let mut charge = self.account();

@@ -70,6 +70,15 @@ impl Ledger {
         Arc::new(Self { max_samples: max_samples as u64, max_bytes, pool, samples, samples_peak, bytes, bytes_peak })
     }
 
+    /// What may still be held.
+    pub fn left(&self) -> Size {
+        let bytes = self.max_bytes.saturating_sub(self.bytes.load(Ordering::Relaxed));
+        Size {
+            samples: self.max_samples.saturating_sub(self.samples.load(Ordering::Relaxed)),
+            bytes: bytes.min(self.pool.limit.saturating_sub(self.pool.used())),
+        }
+    }
+
     /// The most that was held at one time.
     pub fn peak(&self) -> Size {
         Size { samples: self.samples_peak.load(Ordering::Relaxed), bytes: self.bytes_peak.load(Ordering::Relaxed) }

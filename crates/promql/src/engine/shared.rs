@@ -172,7 +172,9 @@ impl Known {
 impl Values {
     /// The values of the first series: of all, if there is room for them.
     fn of(source: &Source<'_>, ctx: &Context<'_>, streams: bool) -> Result<Option<Self>, QueryError> {
-        let room = *lock(&ctx.shared.room);
+        // No more than a small part of what is left, so that what is kept makes no query fail.
+        let (room, left) = (*lock(&ctx.shared.room), ctx.left());
+        let room = Size { samples: room.samples.min(left.samples / 8), bytes: room.bytes.min(left.bytes / 8) };
         let bytes = if streams { room.bytes.min(STREAMED_BYTES) } else { room.bytes };
         let size = Size::steps(source.heads.len(), source.steps);
         let pace = Pace::new(ctx);

@@ -80,7 +80,7 @@ impl<'c> Source<'c> {
 
     /// So many series may be computed at one time.
     pub fn batch(&self) -> usize {
-        (BATCH_VALUES / self.steps.max(1)).clamp(16, 4096)
+        (BATCH_VALUES / self.steps.max(1)).clamp(64, 4096)
     }
 
     /// Hands each series of a batch to `f`, in series order: those of one part while the next is computed.
@@ -104,11 +104,13 @@ impl<'c> Source<'c> {
             }
             Ok(())
         };
-        let part = batch.len().div_ceil(PARTS).max(16);
+        let part = batch.len().div_ceil(PARTS);
+        // Those of few steps are not worth being taken one by one.
+        let together = (PARALLEL_VALUES / self.steps.max(1)).clamp(1, 4);
         let mut before = None;
         for begin in batch.clone().step_by(part) {
             let compute = || {
-                let series = (begin..batch.end.min(begin + part)).into_par_iter().with_min_len(4);
+                let series = (begin..batch.end.min(begin + part)).into_par_iter().with_min_len(together);
                 let steps = |scratch: &mut Scratch, i| {
                     ctx.check()?;
                     (self.compute)(i, scratch)

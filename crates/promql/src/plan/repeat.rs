@@ -123,7 +123,8 @@ fn count<'p>(part: &Numbered<'p>, asked: bool, parts: &mut Vec<(Repeated<'p>, bo
     *wanted = part.reads && part.plan.value_type == ValueType::Vector;
     repeated.places.push(part.plan);
     repeated.uses += usize::from(asked);
-    let asked = asked && repeated.uses == 1;
+    // What is not shared asks for its parts at each place.
+    let asked = asked && (repeated.uses == 1 || !*wanted);
     part.parts.iter().for_each(|part| count(part, asked, parts));
 }
 
