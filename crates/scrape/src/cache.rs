@@ -228,6 +228,17 @@ impl Cache {
         }
     }
 
+    /// The key of an entry, if it is tracked.
+    pub fn tracked_key(&self, at: At) -> Option<Key> {
+        let entry = &self.entries[at.0 as usize];
+        (entry.flags & TRACKED != 0).then_some(entry.key)
+    }
+
+    /// The keys of what is tracked in this scrape.
+    pub fn tracked_keys(&self) -> impl Iterator<Item = Key> + '_ {
+        self.entries.iter().filter(|entry| entry.flags & TRACKED != 0).map(|entry| entry.key)
+    }
+
     /// Series that were tracked in the scrape before and are not in this one.
     pub fn stale(&self) -> impl Iterator<Item = SeriesHandle> + '_ {
         const MASK: u8 = TRACKED | TRACKED_BEFORE | HAS_HANDLE;

@@ -12,6 +12,7 @@
 //!
 //! `scrape_series_added` stands in the batch itself, before the store judges: the commit takes off what it refuses.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -174,6 +175,8 @@ enum Origin {
 enum Owner {
     Series(At),
     Report(u8),
+    /// Of a series that is not there any more.
+    Nobody,
 }
 
 impl Workspace {
@@ -206,7 +209,16 @@ pub struct ScrapeState {
     seed: u64,
     cache: Cache,
     report: [Option<SeriesHandle>; REPORT.len()],
+    unnamed: Vec<Unnamed>,
     metadata: Arc<MetadataStore>,
+}
+
+/// A series that the last scrape stored without learning its handle, as a store does not tell any while it replays its log.
+#[derive(Debug)]
+struct Unnamed {
+    /// Of its line; none if it belongs to the report.
+    key: Option<Key>,
+    labels: Labels,
 }
 
 /// What the report says.
@@ -218,7 +230,7 @@ struct Report {
 impl ScrapeState {
     /// Nothing is remembered yet. `seed` keys the cache.
     pub fn new(seed: u64, metadata: Arc<MetadataStore>) -> Self {
-        Self { seed, cache: Cache::default(), report: [None; REPORT.len()], metadata }
+        Self { seed, cache: Cache::default(), report: [None; REPORT.len()], unnamed: Vec::new(), metadata }
     }
 
     /// How many lines are remembered.
@@ -286,6 +298,10 @@ impl ScrapeState {
             if let Some(handle) = handle {
                 work.push(Origin::Report(nth as u8), RowSeries::Known(*handle), time, STALE_NAN);
             }
+        }
+        for unnamed in self.unnamed.iter().filter(|unnamed| unnamed.key.is_none()) {
+            let series = work.push_labels(Owner::Nobody, unnamed.labels.clone());
+            work.push(Origin::Marker, series, time, STALE_NAN);
         }
         if let Err(error) = appender.commit(&work.batch, &mut work.committed) {
             outcome.commit_error = Some(error);
@@ -425,6 +441,16 @@ impl ScrapeState {
         for handle in self.cache.stale() {
             work.push(Origin::Marker, RowSeries::Known(handle), time, STALE_NAN);
         }
+        if self.unnamed.is_empty() {
+            return;
+        }
+        let tracked: HashSet<Key> = self.cache.tracked_keys().collect();
+        for Unnamed { key, labels } in &self.unnamed {
+            if key.is_some_and(|key| !tracked.contains(&key)) {
+                let series = work.push_labels(Owner::Nobody, labels.clone());
+                work.push(Origin::Marker, series, time, STALE_NAN);
+            }
+        }
     }
 
     fn push_report(&self, report: &Report, settings: &Settings, time: Timestamp, work: &mut Workspace) {
@@ -454,6 +480,7 @@ impl ScrapeState {
             return;
         }
         self.learn_handles(work);
+        self.note_unnamed(work);
         let gone = self.judge(work, outcome);
         if gone.is_empty() {
             return;
@@ -475,7 +502,26 @@ impl ScrapeState {
             match owner {
                 Owner::Series(at) => self.cache.set_handle(*at, *handle),
                 Owner::Report(nth) => self.report[usize::from(*nth)] = *handle,
+                Owner::Nobody => {}
             }
+        }
+    }
+
+    /// Keeps the labels of what was stored without a handle, for markers that may be due the next time.
+    fn note_unnamed(&mut self, work: &Workspace) {
+        self.unnamed.clear();
+        // Where anything is refused the store is at work, and tells the handles of what it takes.
+        if !work.committed.refused.is_empty() {
+            return;
+        }
+        let batch = work.owners.iter().zip(&work.committed.handles).zip(&work.batch.labels);
+        for ((owner, _), labels) in batch.filter(|((_, handle), _)| handle.is_none()) {
+            let key = match owner {
+                Owner::Series(at) => self.cache.tracked_key(*at).map(Some),
+                Owner::Report(_) => Some(None),
+                Owner::Nobody => None,
+            };
+            self.unnamed.extend(key.map(|key| Unnamed { key, labels: labels.clone() }));
         }
     }
 

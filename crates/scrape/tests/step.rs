@@ -95,6 +95,33 @@ fn vanished_series_become_stale_and_come_back() {
     target.reports(1, 3, 3, 1);
 }
 
+/// While it replays its log a store takes batches without telling handles.
+#[test]
+fn vanished_series_become_stale_though_nobody_told_their_handles() {
+    let mut target = Target::new(settings());
+    target.store.state().silent = true;
+    target.text("a 1\nb 2\nc 3\n");
+    target.text("c 3\na 1\n");
+    target.holds(&["a 1@2000", "b stale@2000", "c 3@2000"]);
+    target.store.state().silent = false;
+    target.text("a 1\n");
+    target.holds(&["a 1@3000", "b stale@2000", "c stale@3000"]);
+    target.text("");
+    target.holds(&["a stale@4000", "b stale@2000", "c stale@3000"]);
+    assert_eq!(target.state.cached_len(), 1);
+    // A failed request, and the end of the target.
+    let mut target = Target::new(settings());
+    target.store.state().silent = true;
+    target.text("a 1\n");
+    target.page(Page::Failed { body_size: 0 });
+    target.holds(&["a stale@2000"]);
+    target.text("a 1\n");
+    target.store.state().silent = false;
+    target.state.end(Timestamp(4000), &target.store, &mut target.work);
+    target.holds(&["a stale@4000"]);
+    assert!(model::value::is_stale(target.store.report("up")));
+}
+
 #[test]
 fn a_failed_request_marks_all_and_is_not_forgotten() {
     let mut target = Target::new(settings());

@@ -20,6 +20,8 @@ pub struct State {
     pub series: Vec<Option<Series>>,
     pub commits: usize,
     pub refuse: bool,
+    /// Stores, but tells no handles, as while a log is replayed.
+    pub silent: bool,
     pub exemplars: Vec<String>,
     /// Of the rows of the last commit that have one: name, start, time.
     pub starts: Vec<String>,
@@ -70,6 +72,9 @@ impl Appender for Store {
             } else {
                 result.refused.push((index as u32, outcome));
             }
+        }
+        if state.silent {
+            result.handles.fill(None);
         }
         result.stored = (batch.rows.len() - result.refused.len()) as u64;
         for (_, exemplar) in &batch.exemplars {
