@@ -285,6 +285,31 @@ eval instant at 0 count_values("v", h * 1e6)
     }
 }
 
+/// An instant query may leave it to the end, as names go then; a subquery with a single step is none.
+#[test]
+fn the_same_quantile_twice_is_refused_in_a_subquery_of_one_step() {
+    let script = r#"
+load 1m
+  h{le="1"} 1+1x10
+  h{le="+Inf"} 2+2x10
+
+eval instant at 5m30s irate(histogram_quantiles(h, "q", 0.5, 0.5)[1m:])
+  expect fail msg: vector cannot contain metrics with the same labelset
+
+eval instant at 5m30s irate(histogram_quantiles(h, "q", 0.5, 0.6)[1m:])
+"#;
+    for delayed_name_removal in [false, true] {
+        let options = promql::engine::EngineOptions {
+            experimental_functions: true,
+            delayed_name_removal,
+            ..promql::engine::EngineOptions::default()
+        };
+        for (case, outcome) in promql::testlang::run_script_with(script, options) {
+            assert_eq!(outcome, Ok(()), "{case}, delayed name removal: {delayed_name_removal}");
+        }
+    }
+}
+
 #[test]
 fn native_histograms_beside_classic_ones_say_nothing() {
     check(

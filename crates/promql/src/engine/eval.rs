@@ -130,12 +130,12 @@ impl<'c> Evaluator<'c> {
             Kind::Selector(selector) => self.select_instant(selector, grid, Pick::Value),
             Kind::SampleTime(selector) => {
                 let source = self.select_instant(selector, grid, Pick::Time)?;
-                self.dropping_names(source)
+                self.dropping_names(source, grid)
             }
             Kind::Info { input, when, matchers } => info::info(self, input, *when, matchers, grid),
             Kind::SampleStart(selector) if self.ctx.options.use_start_timestamps => {
                 let source = self.select_instant(selector, grid, Pick::Start)?;
-                self.dropping_names(source)
+                self.dropping_names(source, grid)
             }
             Kind::SampleStart(selector) => self.nothing(&self.select_instant(selector, grid, Pick::Time)?),
             Kind::NoStarts(input) => self.nothing(&self.vector(input, grid)?),
@@ -146,7 +146,7 @@ impl<'c> Evaluator<'c> {
                     }
                     steps.filter_map(|step, _| Some(grid.time(step) as f64 / 1000.0));
                 });
-                self.dropping_names(source)
+                self.dropping_names(source, grid)
             }
             Kind::Window { function, windows, parameters } => self.window(*function, windows, parameters, grid),
             Kind::AbsentOverTime { windows } => self.absent_over_time(windows, grid),
@@ -154,7 +154,7 @@ impl<'c> Evaluator<'c> {
             Kind::Elementwise { function, input, parameters } => self.elementwise(*function, input, parameters, grid),
             Kind::Negate(input) => {
                 let source = self.vector(input, grid)?.map(negate);
-                self.dropping_names(source)
+                self.dropping_names(source, grid)
             }
             Kind::Plus(input) => self.vector(input, grid),
             Kind::Calendar(field) => {
@@ -189,7 +189,7 @@ impl<'c> Evaluator<'c> {
                 });
                 // Unlike all others, Prometheus's functions for numbers of histograms leave type and unit.
                 if self.ctx.options.delayed_name_removal {
-                    return self.dropping_names(source);
+                    return self.dropping_names(source, grid);
                 }
                 let pace = Pace::new(self.ctx);
                 for head in &mut source.heads {
@@ -197,7 +197,7 @@ impl<'c> Evaluator<'c> {
                     head.labels = LabelsBuilder::from_labels(&head.labels).remove(model::labels::METRIC_NAME).build();
                     head.drop_name = true;
                 }
-                self.merged(source)
+                self.merged(source, grid)
             }
             Kind::HistogramQuantile { quantile, input } => histogram::quantile(self, quantile, input, grid),
             Kind::HistogramQuantiles { input, label, quantiles } => histogram::quantiles(self, input, label, quantiles, grid),
@@ -212,7 +212,7 @@ impl<'c> Evaluator<'c> {
                     let source = self.vector(vector, grid)?;
                     (self.after(&source, self.scalar(scalar, grid))?, source)
                 };
-                self.vector_scalar(*op, source, numbers, *scalar_left, *return_bool, plan.span)
+                self.vector_scalar(*op, source, (numbers, *scalar_left), *return_bool, plan.span, grid)
             }
             Kind::VectorBinary { op, left, right, matching, return_bool } => {
                 binary::vectors(self, *op, left, right, matching, *return_bool, plan.span, grid)
@@ -357,20 +357,19 @@ impl<'c> Evaluator<'c> {
     }
 
     /// As [`Self::without_names`]; series that become alike are merged, or refused if they meet.
-    fn dropping_names(self, source: Source<'c>) -> Result<Source<'c>, QueryError> {
+    fn dropping_names(self, source: Source<'c>, grid: Grid) -> Result<Source<'c>, QueryError> {
         let source = self.without_names(source)?;
-        self.merged(source)
+        self.merged(source, grid)
     }
 
-    /// Merges series of the same labels.
-    fn merged(self, source: Source<'c>) -> Result<Source<'c>, QueryError> {
-        let steps = source.steps;
-        if (steps == 1 && self.ctx.options.delayed_name_removal) || !source.has_duplicates(self.ctx)? {
+    /// Merges series of the same labels. Those of an instant query may wait for the removal of names; a subquery of one step is none.
+    fn merged(self, source: Source<'c>, grid: Grid) -> Result<Source<'c>, QueryError> {
+        if (grid.is_instant() && self.ctx.options.delayed_name_removal) || !source.has_duplicates(self.ctx)? {
             return Ok(source);
         }
         let mut done = source.materialise(self.ctx)?;
         done.merge_same_labels(self.ctx)?;
-        Ok(done.into_source(steps))
+        Ok(done.into_source(grid.count))
     }
 
     fn absent(self, input: &'c Plan, matchers: Option<&[Matcher]>, grid: Grid) -> Result<Source<'c>, QueryError> {
@@ -442,17 +441,17 @@ impl<'c> Evaluator<'c> {
             }),
             Elementwise::Calendar(field) => steps.map(|v| calendar(field, v)),
         });
-        self.dropping_names(source)
+        self.dropping_names(source, grid)
     }
 
     fn vector_scalar(
         self,
         op: BinaryOp,
         source: Source<'c>,
-        numbers: Vec<f64>,
-        scalar_left: bool,
+        (numbers, scalar_left): (Vec<f64>, bool),
         return_bool: bool,
         span: Span,
+        grid: Grid,
     ) -> Result<Source<'c>, QueryError> {
         let ctx = self.ctx;
         if op.is_trim() && scalar_left {
@@ -481,7 +480,7 @@ impl<'c> Evaluator<'c> {
             });
             steps.histograms = kept;
         });
-        if !op.changes_metric() && !return_bool { Ok(source) } else { self.dropping_names(source) }
+        if !op.changes_metric() && !return_bool { Ok(source) } else { self.dropping_names(source, grid) }
     }
 
     /// Numbers have nothing to trim. Of what a step refuses, Prometheus names only the last.

@@ -145,7 +145,7 @@ impl<'c> Histograms<'c> {
         let (ctx, steps) = (self.evaluator.ctx, self.grid.count);
         drop(self.done);
         let mut result = Materialised::from_series(out, ctx)?;
-        if steps > 1 || !ctx.options.delayed_name_removal {
+        if !self.grid.is_instant() || !ctx.options.delayed_name_removal {
             result.merge_same_labels(ctx)?;
         }
         Ok(result.into_source(steps))
