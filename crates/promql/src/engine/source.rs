@@ -104,7 +104,8 @@ impl<'c> Source<'c> {
             }
             Ok(())
         };
-        let part = batch.len().div_ceil(PARTS);
+        // Nothing may be left when it has run alone for long enough.
+        let part = batch.len().div_ceil(PARTS).max(1);
         // Those of few steps are not worth being taken one by one.
         let together = (PARALLEL_VALUES / self.steps.max(1)).clamp(1, 4);
         let mut before = None;
