@@ -1,13 +1,14 @@
 //! The engine against expectations and against a naive twin.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use model::{Labels, Millis, Timestamp};
+use model::{Labels, Matcher, Millis, Timestamp};
 use promql::ParserOptions;
 use promql::engine::{Control, Engine, EngineOptions, MemoryPool, QueryError, Value};
 use promql::testlang::{MemoryStore, run_script, run_script_with};
 use proptest::prelude::*;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use storage::{Column, Interval, Names, Queryable, SelectError, SelectHints, Selection, Series};
 
 #[track_caller]
 fn check(script: &str) {
@@ -513,4 +514,62 @@ fn a_plus_belongs_to_the_argument() {
            {} 0.016666666666666666
         ",
     );
+}
+
+/// A store whose last series takes until the query would wake other threads.
+struct EndsLate {
+    store: MemoryStore,
+    begun: Instant,
+}
+
+const ALONE: Duration = Duration::from_millis(200);
+
+struct Late(Box<dyn Series>, Instant);
+
+impl Series for Late {
+    fn labels(&self) -> &Labels {
+        self.0.labels()
+    }
+
+    fn decode(&self, range: Interval, column: &mut Column) -> Result<(), SelectError> {
+        while self.1.elapsed() < 2 * ALONE {
+            std::hint::spin_loop();
+        }
+        self.0.decode(range, column)
+    }
+
+    fn samples_estimate(&self) -> usize {
+        self.0.samples_estimate()
+    }
+}
+
+impl Queryable for EndsLate {
+    fn select(&self, range: Interval, matchers: &[Matcher], hints: &SelectHints) -> Result<Selection, SelectError> {
+        let mut selection = self.store.select(range, matchers, hints)?;
+        let last = selection.series.pop().map(|series| Box::new(Late(series, self.begun)) as Box<dyn Series>);
+        selection.series.extend(last);
+        Ok(selection)
+    }
+
+    fn label_names(&self, _: Interval, _: &[Vec<Matcher>], _: &SelectHints) -> Result<Names, SelectError> {
+        unreachable!("queries do not ask for names")
+    }
+
+    fn label_values(&self, _: &str, _: Interval, _: &[Vec<Matcher>], _: &SelectHints) -> Result<Names, SelectError> {
+        unreachable!("queries do not ask for values")
+    }
+}
+
+#[test]
+fn nothing_may_be_left_when_other_threads_are_woken() {
+    let mut store = MemoryStore::default();
+    for i in 0..200 {
+        store.add(Labels::from_pairs([("__name__", "m"), ("i", i.to_string().as_str())]), [(0, 1.0)]);
+    }
+    let store = EndsLate { store, begun: Instant::now() };
+    let engine = Engine::new(EngineOptions { threads: 2, alone: ALONE, ..EngineOptions::default() });
+    let expr = promql::parse("sum(m)", &ParserOptions::default()).unwrap();
+    let answer = engine.instant(&store, &expr, Timestamp(0), &Control::default()).unwrap();
+    let Value::Vector(samples) = answer.value else { panic!("a vector") };
+    assert_eq!(samples[0].v, 200.0);
 }
