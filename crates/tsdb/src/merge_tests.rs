@@ -187,6 +187,17 @@ fn parts() -> impl Strategy<Value = Vec<Column>> {
 
 proptest! {
     #[test]
+    fn times_ascend_or_not(
+        steps in prop::collection::vec(prop_oneof![20 => 1..100_000i64, 1 => -3..3i64, 1 => any::<i64>()], 0..20),
+        first in any::<i64>(),
+    ) {
+        let times: Vec<i64> = steps.iter().scan(first, |time, step| { *time = time.wrapping_add(*step); Some(*time) }).collect();
+        let sorted = times.is_sorted_by(|a, b| a < b);
+        let far = times.iter().any(|time| !(-1 << 62..1 << 62).contains(time));
+        prop_assert_eq!(ascend(&times), sorted && !far);
+    }
+
+    #[test]
     fn each_time_once_from_a_source_that_has_it(parts in parts(), seek in any::<bool>()) {
         let all = rows(&merged(&parts, if seek { Start::Seek } else { Start::Next }));
         let want: BTreeSet<i64> = parts.iter().flat_map(|part| part.times.iter().copied()).collect();

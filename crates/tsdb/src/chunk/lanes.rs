@@ -2,9 +2,12 @@
 //!
 //! Where a sample begins depends on how long the one before is, and that on whether its value changed, which no processor can
 //! foresee: decoding one chunk is waiting, or guessing wrong, most of the time. Chunks do not depend on each other: they are
-//! walked abreast, a sample of each in turn, without a branch on it. What is rare is left to the plain decoder.
+//! walked abreast, a sample of each in turn, without a branch on it: in registers made for it where the processor has them
+//! ([`wide`]), else in turn. What is rare is left to the plain decoder.
 
 use super::Corrupt;
+#[cfg(target_arch = "x86_64")]
+use super::wide;
 use super::xor::{HEADER_LEN, first_time, sample_count};
 use super::xor_decoder::Decoder;
 use std::mem::MaybeUninit;
@@ -12,19 +15,32 @@ use std::ops::RangeInclusive;
 
 /// So many are walked abreast.
 const LANES: usize = 4;
-/// Zeros behind a stream, so that its last samples are no other than those before.
+/// Zeros behind all streams, which [`wide`] looks at where a lane has no chunk.
 const PADDING: usize = 16;
 
 /// Appends the samples with times in `range` of chunks that follow each other. On an error `times` and `values` are as they were.
 pub(super) fn decode(chunks: &[&[u8]], range: RangeInclusive<i64>, times: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<(), Corrupt> {
+    decode_by(whole, chunks, range, times, values)
+}
+
+/// Fills the slices, which have room for just as many samples.
+type Whole = fn(&[&[u8]], &mut [MaybeUninit<i64>], &mut [MaybeUninit<f64>]) -> Result<(), Corrupt>;
+
+fn decode_by(
+    whole: Whole,
+    chunks: &[&[u8]],
+    range: RangeInclusive<i64>,
+    times: &mut Vec<i64>,
+    values: &mut Vec<f64>,
+) -> Result<(), Corrupt> {
     let before = times.len();
     // What is cut off at the front moves all that is behind it, so it should not be much.
     if let [first, others @ ..] = chunks
         && others.len() >= LANES
         && first_time(first).is_some_and(|time| time < *range.start())
     {
-        decode(&[first], range.clone(), times, values)?;
-        return decode(others, range, times, values).inspect_err(|_| {
+        decode_by(whole, &[first], range.clone(), times, values)?;
+        return decode_by(whole, others, range, times, values).inspect_err(|_| {
             times.truncate(before);
             values.truncate(before);
         });
@@ -36,7 +52,7 @@ pub(super) fn decode(chunks: &[&[u8]], range: RangeInclusive<i64>, times: &mut V
     times.reserve(count);
     values.reserve(count);
     whole(chunks, &mut times.spare_capacity_mut()[..count], &mut values.spare_capacity_mut()[..count])?;
-    // SAFETY: both have room for as many more, and [`whole`] filled it: each lane has the room of its chunk's samples, the
+    // SAFETY: both have room for as many more, and `whole` filled it: each lane has the room of its chunk's samples, the
     // chunks' samples are as many together, and where a lane leaves any of its room empty it has failed.
     #[expect(unsafe_code, reason = "filling the room with zeros first takes as long as a twentieth of a query over a day")]
     unsafe {
@@ -87,7 +103,7 @@ macro_rules! abreast {
 }
 
 /// How the values of a chunk change.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Pace {
     /// Hardly ever: many samples can be passed by at a time.
     Idle,
@@ -109,61 +125,79 @@ impl Pace {
     }
 }
 
-/// All samples, to each place of the slices, which have room for just as many.
-fn whole(chunks: &[&[u8]], mut times: &mut [MaybeUninit<i64>], mut values: &mut [MaybeUninit<f64>]) -> Result<(), Corrupt> {
-    let mixed = |chunk: &&&[u8]| Pace::of(chunk) == Pace::Mixed;
-    let abreast = chunks.iter().filter(mixed).count() > 1;
-    let mut padded = Vec::new();
-    for chunk in chunks.iter().filter(|chunk| abreast && mixed(chunk)) {
-        padded.extend_from_slice(&chunk[HEADER_LEN..]);
-        padded.extend_from_slice(&[0; PADDING]);
+/// All samples, to each place of the slices.
+fn whole(chunks: &[&[u8]], times: &mut [MaybeUninit<i64>], values: &mut [MaybeUninit<f64>]) -> Result<(), Corrupt> {
+    each_lane(chunks, times, values, |streams, mut lanes| {
+        #[cfg(target_arch = "x86_64")]
+        if wide::decode(streams, &mut lanes)? {
+            return Ok(());
+        }
+        in_turn(streams, lanes)
+    })
+}
+
+/// Gives `decode` what is left to be done: all but chunks that stand still. They lie in one stream, with [`PADDING`] behind it.
+fn each_lane(
+    chunks: &[&[u8]],
+    mut times: &mut [MaybeUninit<i64>],
+    mut values: &mut [MaybeUninit<f64>],
+    decode: impl FnOnce(&[u8], Vec<Lane<'_, '_>>) -> Result<(), Corrupt>,
+) -> Result<(), Corrupt> {
+    // Those that stand still go by themselves, and so does one alone; the others from one stream.
+    let lively = chunks.iter().filter(|chunk| Pace::of(chunk) != Pace::Idle);
+    let (count, len) = lively.clone().fold((0, 0), |(count, len), chunk| (count + 1, len + chunk.len() - HEADER_LEN));
+    let mut streams = Vec::new();
+    if count > 1 {
+        streams.reserve_exact(len + PADDING);
+        lively.for_each(|chunk| streams.extend_from_slice(&chunk[HEADER_LEN..]));
+        streams.extend_from_slice(&[0; PADDING]);
     }
-    let mut streams = padded.as_slice();
     let mut waiting: Vec<Lane<'_, '_>> = Vec::new();
+    let mut at = 0;
     for chunk in chunks {
-        let (len, count) = (chunk.len() - HEADER_LEN, sample_count(chunk).unwrap_or(0));
+        let count = sample_count(chunk).unwrap_or(0);
         let (times_here, times_after) = std::mem::take(&mut times).split_at_mut(usize::from(count));
         let (values_here, values_after) = std::mem::take(&mut values).split_at_mut(usize::from(count));
         (times, values) = (times_after, values_after);
         let pace = Pace::of(chunk);
-        let wait = abreast && pace == Pace::Mixed;
-        let stream = if wait {
-            let (stream, others) = streams.split_at(len + PADDING);
-            streams = others;
-            stream
-        } else {
-            &chunk[HEADER_LEN..]
-        };
-        let lane = Lane { decoder: Decoder::new(stream, len, count), times: times_here, values: values_here };
-        match pace {
-            Pace::Idle => lane.idle()?,
-            _ if wait => waiting.push(lane),
-            _ => lane.rest()?,
+        let lane = |decoder, times, values| Lane { decoder, pace, times, values };
+        if pace == Pace::Idle || streams.is_empty() {
+            let lane = lane(Decoder::new(chunk, HEADER_LEN..chunk.len(), count), times_here, values_here);
+            if pace == Pace::Idle {
+                lane.idle()?
+            } else {
+                lane.rest()?
+            }
+            continue;
         }
-        if waiting.len() == LANES {
-            together(&mut waiting)?;
-        }
+        let begin = at;
+        at += chunk.len() - HEADER_LEN;
+        waiting.push(lane(Decoder::new(&streams, begin..at, count), times_here, values_here));
     }
-    together(&mut waiting)
+    decode(&streams, waiting)
 }
 
-/// Decodes what waits, at most [`LANES`].
-fn together(waiting: &mut Vec<Lane<'_, '_>>) -> Result<(), Corrupt> {
-    let mut lanes = waiting.drain(..);
-    match [lanes.next(), lanes.next(), lanes.next(), lanes.next()] {
-        [Some(a), Some(b), Some(c), Some(d)] => abreast!(a, b, c, d),
-        [Some(a), Some(b), Some(c), None] => abreast!(a, b, c),
-        [Some(a), Some(b), ..] => abreast!(a, b),
-        [one, ..] => one.map_or(Ok(()), Lane::rest)?,
+/// A sample of each of four chunks in turn.
+fn in_turn(_: &[u8], lanes: Vec<Lane<'_, '_>>) -> Result<(), Corrupt> {
+    let (mixed, busy): (Vec<_>, Vec<_>) = lanes.into_iter().partition(|lane| lane.pace == Pace::Mixed);
+    busy.into_iter().try_for_each(Lane::rest)?;
+    let mut mixed = mixed.into_iter();
+    loop {
+        match [mixed.next(), mixed.next(), mixed.next(), mixed.next()] {
+            [Some(a), Some(b), Some(c), Some(d)] => abreast!(a, b, c, d),
+            [Some(a), Some(b), Some(c), None] => abreast!(a, b, c),
+            [Some(a), Some(b), ..] => abreast!(a, b),
+            [one, ..] => return one.map_or(Ok(()), Lane::rest),
+        }
     }
-    Ok(())
 }
 
 /// What is left of a chunk, and the room for it.
-struct Lane<'s, 't> {
-    decoder: Decoder<'s>,
-    times: &'t mut [MaybeUninit<i64>],
-    values: &'t mut [MaybeUninit<f64>],
+pub(super) struct Lane<'s, 't> {
+    pub(super) decoder: Decoder<'s>,
+    pace: Pace,
+    pub(super) times: &'t mut [MaybeUninit<i64>],
+    pub(super) values: &'t mut [MaybeUninit<f64>],
 }
 
 #[cold]
@@ -189,7 +223,7 @@ impl Lane<'_, '_> {
     }
 
     /// Decodes at most so many samples.
-    fn some(&mut self, count: usize) -> Result<(), Corrupt> {
+    pub(super) fn some(&mut self, count: usize) -> Result<(), Corrupt> {
         let count = count.min(self.times.len());
         for (time, value) in self.times.iter_mut().zip(self.values.iter_mut()).take(count) {
             self.decoder.next()?;
@@ -200,13 +234,13 @@ impl Lane<'_, '_> {
     }
 
     /// Leaves out room that is filled.
-    fn skip(&mut self, count: usize) {
+    pub(super) fn skip(&mut self, count: usize) {
         self.times = &mut std::mem::take(&mut self.times)[count..];
         self.values = &mut std::mem::take(&mut self.values)[count..];
     }
 
     /// Decodes all that is left.
-    fn rest(mut self) -> Result<(), Corrupt> {
+    pub(super) fn rest(mut self) -> Result<(), Corrupt> {
         self.some(2)?;
         for (time, value) in self.times.iter_mut().zip(self.values.iter_mut()) {
             self.decoder.next_of_many()?;

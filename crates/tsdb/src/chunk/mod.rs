@@ -12,6 +12,8 @@ pub mod open;
 mod sink;
 mod spans;
 mod starts;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 mod windows;
 pub mod xor;
 pub mod xor2;

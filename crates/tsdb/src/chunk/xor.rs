@@ -53,13 +53,13 @@ impl XorAppender {
     /// As [`XorAppender::resume`], of bytes of which the samples may not be all; how many they are.
     pub(crate) fn resume_within(bytes: &[u8]) -> Result<(Self, usize), Corrupt> {
         let count = sample_count(bytes).ok_or(Corrupt::NoHeader { len: bytes.len() })?;
-        let mut decoder = Decoder::new(&bytes[HEADER_LEN..], bytes.len() - HEADER_LEN, count);
+        let mut decoder = Decoder::new(bytes, HEADER_LEN..bytes.len(), count);
         for _ in 0..count {
             decoder.next()?;
         }
         decoder.check_length()?;
         let trailing = if decoder.leading == NO_WINDOW { 0 } else { decoder.shift };
-        let len = HEADER_LEN + decoder.reader.position.div_ceil(8);
+        let len = decoder.reader.position.div_ceil(8);
         let appender = Self {
             time: decoder.time,
             value_bits: decoder.value_bits,

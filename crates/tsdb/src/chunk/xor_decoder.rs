@@ -3,12 +3,15 @@
 use super::Corrupt;
 use super::bits::{NO_WINDOW, Reader, WINDOW_BITS};
 use super::xor::HEADER_LEN;
+use std::ops::Range;
 
 /// Walks a stream of bits. Reads beyond the end give zeros; [`Decoder::check_length`] then tells, once for all samples.
 #[derive(Clone, Copy)]
 pub(super) struct Decoder<'a> {
     pub(super) reader: Reader<'a>,
+    /// Bytes of its stream, and where they end.
     len: usize,
+    end: usize,
     total: u16,
     done: u16,
     pub(super) time: i64,
@@ -16,17 +19,18 @@ pub(super) struct Decoder<'a> {
     pub(super) delta: u64,
     pub(super) leading: u8,
     /// Significant bits of the current window, 1 to 64.
-    significant: u32,
+    pub(super) significant: u32,
     /// Zeros to the right of them.
     pub(super) shift: u32,
 }
 
 impl<'a> Decoder<'a> {
-    /// Of the first `len` bytes of a stream, behind which only zeros may come.
-    pub(super) fn new(stream: &'a [u8], len: usize, total: u16) -> Self {
+    /// Of the stream in these `bytes`, behind which others may come.
+    pub(super) fn new(stream: &'a [u8], bytes: Range<usize>, total: u16) -> Self {
         Self {
-            reader: Reader::new(stream),
-            len,
+            reader: Reader { stream, position: bytes.start * 8 },
+            len: bytes.len(),
+            end: bytes.end,
             total,
             done: 0,
             time: i64::MIN,
@@ -39,6 +43,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Goes to the next sample.
+    #[inline]
     pub(super) fn next(&mut self) -> Result<(), Corrupt> {
         match self.done {
             0 => {
@@ -186,7 +191,7 @@ impl<'a> Decoder<'a> {
 
     /// Whether there were bits for all samples.
     pub(super) fn check_length(&self) -> Result<(), Corrupt> {
-        if self.reader.position > self.len * 8 {
+        if self.reader.position > self.end * 8 {
             return Err(Corrupt::Short { len: self.len + HEADER_LEN, count: self.total });
         }
         Ok(())
