@@ -128,12 +128,13 @@ fn whatever_goes_over_many_series_looks() {
 fn whatever_goes_over_many_samples_of_one_series_looks() {
     let mut store = MemoryStore::default();
     store.add(Labels::from_pairs([("__name__", "m")]), (0..200_000).map(|t| (t, t as f64 * 0.1)));
+    store.add(Labels::from_pairs([("__name__", "falling")]), (0..200_000).map(|t| (t, (t % 3) as f64)));
     let engine = Engine::new(EngineOptions { threads: 1, ..EngineOptions::default() });
     for (text, wanted) in [
         // 200 windows, half of them of 100,000 samples each.
         ("stddev_over_time(m[100s])", 60),
         ("quantile_over_time(0.5, m[100s])", 60),
-        ("rate(m[100s])", 60),
+        ("rate(falling[100s])", 60),
         ("max_over_time(m[100s:1ms])", 100),
         ("sum(max_over_time(m[100s:1ms]))", 100),
     ] {

@@ -331,6 +331,7 @@ impl Series for MergedSeries {
 
 /// Whether each time is later than the one before. Without an end at the first that is not, so that many are compared at once;
 /// false, too, of times beyond half of what there is, whose difference could be wrapped around.
+#[multiversion::multiversion(targets("x86_64+avx2"))]
 fn ascend(times: &[i64]) -> bool {
     let pairs = times.iter().zip(times.iter().skip(1));
     let sign = pairs.fold(0, |sign, (a, b)| sign | b.wrapping_sub(*a).wrapping_sub(1) | (b ^ (b << 1)));

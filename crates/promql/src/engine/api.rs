@@ -49,7 +49,7 @@ impl Default for EngineOptions {
             timeout: Duration::from_secs(120),
             default_step: Millis(60 * 1000),
             threads: 0,
-            alone: Duration::from_micros(200),
+            alone: Duration::from_millis(1),
             delayed_name_removal: false,
             experimental_functions: false,
             per_step_stats: false,

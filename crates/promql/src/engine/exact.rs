@@ -4,6 +4,7 @@
 //! rounding for the compensation to catch: they are added up several at a time, and windows from prefix sums.
 
 /// Whether all values are whole and all their sums exact. `-0` is left out, its sums have signs.
+#[multiversion::multiversion(targets("x86_64+avx2"))]
 fn are_whole(values: &[f64]) -> bool {
     /// Below it whole numbers have all bits.
     const EXACT: f64 = (1u64 << 53) as f64;

@@ -19,6 +19,11 @@ impl<'c> Pace<'c> {
         Self { checks: ctx.cancel.checks(), control: ctx.control }
     }
 
+    #[cfg(test)]
+    pub fn of(checks: Checks<'c>, control: &'c Control) -> Self {
+        Self { checks, control }
+    }
+
     /// To be called at each step of at most about a microsecond.
     #[inline]
     pub fn step(&self) -> Result<(), QueryError> {
@@ -150,7 +155,7 @@ mod tests {
     fn sorts_as_the_standard_library() {
         let (never, control) = (Cancel::default(), Control::default());
         for count in [0, 1, 2, 5, SORTED_AT_ONCE - 1, SORTED_AT_ONCE, SORTED_AT_ONCE + 1, 3 * SORTED_AT_ONCE + 7, 50_000] {
-            let pace = Pace { checks: never.checks(), control: &control };
+            let pace = Pace::of(never.checks(), &control);
             let mut elements = numbers(count, 1_000);
             let mut want = elements.clone();
             want.sort_by_key(|element| element.0);
@@ -170,7 +175,7 @@ mod tests {
             longest.fetch_max(since.swap(0, Memory::Relaxed), Memory::Relaxed);
             false
         });
-        let pace = Pace { checks: cancel.checks(), control: &control };
+        let pace = Pace::of(cancel.checks(), &control);
         let compare = |a: usize, b: usize| {
             compared.fetch_add(1, Memory::Relaxed);
             elements[a].0.cmp(&elements[b].0)
@@ -187,7 +192,7 @@ mod tests {
         let counted = seen.clone();
         let cancel = Cancel::when(move || counted.fetch_add(1, Memory::Relaxed) == usize::MAX);
         let control = Control::default();
-        let pace = Pace { checks: cancel.checks(), control: &control };
+        let pace = Pace::of(cancel.checks(), &control);
         let mut elements: Vec<usize> = (0..count).collect();
         let order = (1..count).chain([0]).collect();
         put_in_order(&pace, &mut elements, order).unwrap();

@@ -84,6 +84,17 @@ impl Presence {
         self.words[at / 64] |= 1 << (at % 64);
     }
 
+    /// Sets `count` that follow each other.
+    pub fn set_run(&mut self, from: usize, count: usize) {
+        let end = from + count;
+        for (word, begin) in self.words.iter_mut().zip((0..).step_by(64)).take(end.div_ceil(64)).skip(from / 64) {
+            let (low, high) = (from.max(begin) - begin, end.min(begin + 64) - begin);
+            if low < high {
+                *word |= u64::MAX >> (64 - (high - low)) << low;
+            }
+        }
+    }
+
     #[inline]
     pub fn unset(&mut self, at: usize) {
         self.words[at / 64] &= !(1 << (at % 64));
@@ -312,6 +323,17 @@ mod tests {
                 none.unset(len - 1);
                 assert!(none.is_none());
             }
+        }
+    }
+
+    #[test]
+    fn presence_in_runs() {
+        for (from, count) in [(0, 0), (0, 1), (3, 61), (3, 62), (63, 2), (64, 64), (5, 190), (199, 1), (0, 200)] {
+            let mut run = Presence::none(200);
+            run.set(7);
+            run.set_run(from, count);
+            let want: Vec<usize> = (0..200).filter(|at| *at == 7 || (from..from + count).contains(at)).collect();
+            assert_eq!(run.iter().collect::<Vec<_>>(), want, "{from} {count}");
         }
     }
 

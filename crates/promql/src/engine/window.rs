@@ -27,13 +27,36 @@ pub(crate) struct Windowed<'c> {
 }
 
 /// One step's window: samples `begin..end`, never empty, of the times after `from` until `at`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Window {
     step: usize,
     begin: usize,
     end: usize,
     from: i64,
     at: i64,
+}
+
+/// Between two looks whether to go on there are not many more windows.
+const RUN_MAX: usize = 1024;
+
+/// Windows of steps that follow each other. What they have lies at the same distances from their borders, each `stride` samples
+/// behind the one before.
+#[derive(Clone, Copy)]
+struct Run {
+    /// The first one.
+    window: Window,
+    windows: usize,
+    stride: usize,
+    /// From step to step, in milliseconds.
+    interval: i64,
+}
+
+impl Run {
+    fn window(&self, i: usize) -> Window {
+        let Window { step, begin, end, from, at } = self.window;
+        let (moved, by) = (i * self.stride, (i as i64).wrapping_mul(self.interval));
+        Window { step: step + i, begin: begin + moved, end: end + moved, from: from.wrapping_add(by), at: at.wrapping_add(by) }
+    }
 }
 
 impl Windowed<'_> {
@@ -126,6 +149,21 @@ impl Windowed<'_> {
 
     /// Calls `f` for each step whose window holds a sample, in order.
     fn each(&self, mut f: impl FnMut(Window)) {
+        self.each_run(|run| {
+            for i in 0..run.windows {
+                let w = run.window(i);
+                // Some functions look at each sample of each window.
+                if !self.pace.go_on_after(1 + (w.end - w.begin) / 128) {
+                    return false;
+                }
+                f(w);
+            }
+            true
+        });
+    }
+
+    /// As [`Self::each`], windows that look alike at once; until `f` says that it is enough.
+    fn each_run(&self, mut f: impl FnMut(Run) -> bool) {
         let (mut begins, mut ends) = (Border::default(), Border::default());
         let saturating = |step| {
             let at = self.when.time(self.grid.time(step));
@@ -133,22 +171,52 @@ impl Windowed<'_> {
         };
         // Mostly times are far from where they end, which need not be asked at each step.
         let ((from, at), (_, end)) = (saturating(0), saturating(self.grid.count.saturating_sub(1)));
-        let stride = if self.when.at.is_none() { self.grid.step } else { 0 };
-        let way = stride.checked_mul(self.grid.count as i64 - 1);
+        let interval = if self.when.at.is_none() { self.grid.step } else { 0 };
+        let way = interval.checked_mul(self.grid.count as i64 - 1);
         let plain = way.is_some() && at.checked_sub(self.range) == Some(from) && end.checked_sub(at) == way;
-        for step in 0..self.grid.count {
-            let by = stride.wrapping_mul(step as i64);
+        let mut step = 0;
+        let mut before: Option<Window> = None;
+        while step < self.grid.count {
+            let by = interval.wrapping_mul(step as i64);
             let (from, at) = if plain { (from.wrapping_add(by), at.wrapping_add(by)) } else { saturating(step) };
             let end = ends.advance(self.times, at);
             let begin = begins.advance(self.times, from).min(end);
-            // Some functions look at each sample of each window.
-            if !self.pace.go_on_after(1 + (end - begin) / 128) {
+            if begin == end {
+                (before, step) = (None, step + 1);
+                if !self.pace.go_on_after(1) {
+                    return;
+                }
+                continue;
+            }
+            let window = Window { step, begin, end, from, at };
+            let mut run = Run { window, windows: 1, stride: 0, interval };
+            if let Some(before) = before.filter(|before| plain && before.begin < begin && begin - before.begin == end - before.end) {
+                run.stride = begin - before.begin;
+                run.windows = self.alike(before, &run);
+                begins.at += (run.windows - 1) * run.stride;
+                ends.at += (run.windows - 1) * run.stride;
+            }
+            if !f(run) {
                 return;
             }
-            if begin < end {
-                f(Window { step, begin, end, from, at });
-            }
+            (before, step) = (Some(run.window(run.windows - 1)), step + run.windows);
         }
+    }
+
+    /// How many windows from that of a run on have what the one before it has, moved by as many samples and as much time.
+    fn alike(&self, before: Window, run: &Run) -> usize {
+        let Window { step, begin, end, from, at } = before;
+        let is_alike = |i: usize| {
+            let (moved, by) = (i * run.stride, (i as i64).wrapping_mul(run.interval));
+            let ends = end + moved;
+            ends <= self.times.len()
+                && self.times[begin + moved].wrapping_sub(by) == self.times[begin]
+                && self.times[ends - 1].wrapping_sub(by) == self.times[end - 1]
+                && self.times[begin + moved - 1] <= from.wrapping_add(by)
+                && self.times.get(ends).is_none_or(|time| at.wrapping_add(by) < *time)
+        };
+        let most = (self.grid.count - 1 - step).min(RUN_MAX);
+        (1..=most).take_while(|i| is_alike(*i)).count().max(1)
     }
 
     /// `rate`, `increase`, `delta`: what the counter gained between the window's first and last
@@ -157,25 +225,46 @@ impl Windowed<'_> {
         let counter = function != WindowFunction::Delta;
         // (index of the sample after the reset, value before it), walked along with the window.
         let mut resets: Vec<(usize, f64)> = Vec::new();
-        // Mostly no value falls, which is found out faster when nothing else is asked.
-        let falls = |(next, before): (&f64, &f64)| next < before;
-        let any_falls = || self.values.iter().skip(1).zip(self.values).fold(false, |any, pair| any | falls(pair));
-        if counter && (!self.starts.is_empty() || any_falls()) {
+        if counter && (!self.starts.is_empty() || any_falls(self.values)) {
             for (i, pair) in self.values.windows(2).enumerate() {
                 if pair[1] < pair[0] || (!self.starts.is_empty() && is_start_reset(self.times, self.starts, i + 1)) {
                     resets.push((i + 1, pair[0]));
                 }
             }
         }
-        let mut next_reset = 0;
         let per = (function == WindowFunction::Rate).then(|| seconds_of_range(self.range));
-        // Windows of regular series look alike.
         let mut reach = Reach::of(Shape::default(), per);
+        let mut reach_of = |w: Window| {
+            let (first, last) = (self.times[w.begin], self.times[w.end - 1]);
+            let intervals = w.end - w.begin - 1;
+            let shape =
+                Shape { intervals, to_start: first.saturating_sub(w.from), to_end: w.at.saturating_sub(last), sampled: last - first };
+            if shape != reach.shape {
+                reach = Reach::of(shape, per);
+            }
+            reach
+        };
+        if resets.is_empty() && self.starts.is_empty() {
+            // Windows of regular series look alike, so that nothing is left but two values of each.
+            return self.each_run(|Run { window: w, windows, stride, .. }| {
+                *looked_at += (windows * (w.end - w.begin)) as u64;
+                if w.end - w.begin > 1 {
+                    let reach = reach_of(w);
+                    let every = |from: usize| self.values[from..].iter().step_by(stride.max(1));
+                    let places = out.values[w.step..w.step + windows].iter_mut();
+                    for ((place, first), last) in places.zip(every(w.begin)).zip(every(w.end - 1)) {
+                        *place = reach.extrapolate(counter, *first, last - first, per);
+                    }
+                    out.present.set_run(w.step, windows);
+                }
+                self.pace.go_on_after(windows)
+            });
+        }
+        let mut next_reset = 0;
         self.each(|w| {
             *looked_at += (w.end - w.begin) as u64;
-            let intervals = w.end - w.begin - 1;
             let started = if counter { self.started_within(w) } else { None };
-            if intervals == 0 && started.is_none() {
+            if w.end - w.begin == 1 && started.is_none() {
                 return;
             }
             if counter && !self.starts.is_empty() {
@@ -193,31 +282,16 @@ impl Windowed<'_> {
                 }
                 gain += before;
             }
-            let (first, last) = (self.times[w.begin], self.times[w.end - 1]);
-            let shape =
-                Shape { intervals, to_start: first.saturating_sub(w.from), to_end: w.at.saturating_sub(last), sampled: last - first };
-            if shape != reach.shape {
-                reach = Reach::of(shape, per);
-            }
-            let Reach { to_start, to_end, sampled, factor, .. } = reach;
-            if let Some(start) = started {
+            let reach = reach_of(w);
+            let value = match started {
                 // It began at zero then, and there is nothing to extrapolate.
-                gain += first_value;
-                out.put(w.step, gain * extrapolation((last - start) as f64 / 1000.0, 0.0, to_end, per));
-                return;
-            }
-            // A counter was never below zero: don't extrapolate to before it was zero. Mostly a look without a division
-            // tells that it was zero long before, by more than rounding could change.
-            let reached = to_start * gain;
-            let long_before = reached > f64::MIN_POSITIVE * 1e20 && first_value * sampled > reached * (1.0 + 1e-9);
-            if counter && !long_before && gain > 0.0 && first_value >= 0.0 {
-                let to_zero = sampled * (first_value / gain);
-                if to_zero < to_start {
-                    out.put(w.step, gain * extrapolation(sampled, to_zero, to_end, per));
-                    return;
+                Some(start) => {
+                    let since = (self.times[w.end - 1] - start) as f64 / 1000.0;
+                    (gain + first_value) * extrapolation(since, 0.0, reach.to_end, per)
                 }
-            }
-            out.put(w.step, gain * factor);
+                None => reach.extrapolate(counter, first_value, gain, per),
+            };
+            out.put(w.step, value);
         });
     }
 
@@ -308,6 +382,12 @@ impl Windowed<'_> {
     }
 }
 
+/// Mostly no value is less than the one before, which is found out faster when nothing else is asked.
+#[multiversion::multiversion(targets("x86_64+avx2"))]
+fn any_falls(values: &[f64]) -> bool {
+    values.iter().skip(1).zip(values).fold(false, |any, (next, before)| any | (next < before))
+}
+
 /// How many samples lie before a limit, which never falls from one call to the next, or on it.
 #[derive(Default)]
 pub(crate) struct Border {
@@ -383,6 +463,23 @@ impl Reach {
             to_end = spacing / 2.0;
         }
         Self { shape, to_start, to_end, sampled, factor: extrapolation(sampled, to_start, to_end, per) }
+    }
+
+    /// What a window gained, extrapolated to its borders.
+    #[inline]
+    fn extrapolate(&self, counter: bool, first: f64, gain: f64, per: Option<f64>) -> f64 {
+        let Self { to_start, to_end, sampled, factor, .. } = *self;
+        // A counter was never below zero: don't extrapolate to before it was zero. Mostly a look without a division
+        // tells that it was zero long before, by more than rounding could change.
+        let reached = to_start * gain;
+        let long_before = reached > f64::MIN_POSITIVE * 1e20 && first * sampled > reached * (1.0 + 1e-9);
+        if counter && !long_before && gain > 0.0 && first >= 0.0 {
+            let to_zero = sampled * (first / gain);
+            if to_zero < to_start {
+                return gain * extrapolation(sampled, to_zero, to_end, per);
+            }
+        }
+        gain * factor
     }
 }
 
@@ -531,3 +628,7 @@ pub(crate) fn quantile(q: f64, values: &mut [f64]) -> f64 {
     let weight = rank - rank.floor();
     values[lower as usize] * (1.0 - weight) + values[upper as usize] * weight
 }
+
+#[cfg(test)]
+#[path = "window_tests.rs"]
+mod tests;

@@ -254,10 +254,13 @@ impl Lane<'_, '_> {
         self.some(2)?;
         let mut room = self.times.iter_mut().zip(self.values.iter_mut());
         while room.len() > 0 {
-            for (time, value) in room.by_ref().take(self.decoder.unchanged()) {
-                self.decoder.repeat();
-                put(&self.decoder, time, value);
+            let count = self.decoder.unchanged().min(room.len());
+            let Decoder { time: before, delta, value_bits, .. } = self.decoder;
+            for (i, (time, value)) in (1..).zip(room.by_ref().take(count)) {
+                time.write(before.wrapping_add(i * delta as i64));
+                value.write(f64::from_bits(value_bits));
             }
+            self.decoder.repeat(count);
             if let Some((time, value)) = room.next() {
                 self.decoder.next_of_many()?;
                 put(&self.decoder, time, value);

@@ -134,12 +134,12 @@ impl<'a> Decoder<'a> {
         (self.reader.window().leading_zeros().min(WINDOW_BITS) / 2) as usize
     }
 
-    /// Goes to the next sample, which is known to be such a one.
+    /// Goes past so many samples, which are known to be such ones.
     #[inline(always)]
-    pub(super) fn repeat(&mut self) {
-        self.reader.position += 2;
-        self.done += 1;
-        self.time = self.time.wrapping_add(self.delta as i64);
+    pub(super) fn repeat(&mut self, count: usize) {
+        self.reader.position += 2 * count;
+        self.done += count as u16;
+        self.time = self.time.wrapping_add((self.delta as i64).wrapping_mul(count as i64));
     }
 
     /// As [`Self::next_of_many`], without a branch on whether the value changes, which no processor can foresee. False, and
