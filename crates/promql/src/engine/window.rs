@@ -190,7 +190,12 @@ impl Windowed<'_> {
             }
             let window = Window { step, begin, end, from, at };
             let mut run = Run { window, windows: 1, stride: 0, interval };
-            if let Some(before) = before.filter(|before| plain && before.begin < begin && begin - before.begin == end - before.end) {
+            let moved = |to: usize, from: usize| self.times[to].wrapping_sub(self.times[from]) == interval;
+            let is_alike = |before: &Window| {
+                let strides = (begin.wrapping_sub(before.begin), end.wrapping_sub(before.end));
+                plain && before.begin < begin && strides.0 == strides.1 && moved(begin, before.begin) && moved(end - 1, before.end - 1)
+            };
+            if let Some(before) = before.filter(is_alike) {
                 run.stride = begin - before.begin;
                 run.windows = self.alike(before, &run);
                 begins.at += (run.windows - 1) * run.stride;
@@ -203,7 +208,7 @@ impl Windowed<'_> {
         }
     }
 
-    /// How many windows from that of a run on have what the one before it has, moved by as many samples and as much time.
+    /// How many windows from that of a run, which does, on have what the one before it has, moved by as many samples and as much time.
     fn alike(&self, before: Window, run: &Run) -> usize {
         let Window { step, begin, end, from, at } = before;
         let is_alike = |i: usize| {
@@ -216,7 +221,7 @@ impl Windowed<'_> {
                 && self.times.get(ends).is_none_or(|time| at.wrapping_add(by) < *time)
         };
         let most = (self.grid.count - 1 - step).min(RUN_MAX);
-        (1..=most).take_while(|i| is_alike(*i)).count().max(1)
+        1 + (2..=most).take_while(|i| is_alike(*i)).count()
     }
 
     /// `rate`, `increase`, `delta`: what the counter gained between the window's first and last
@@ -234,23 +239,16 @@ impl Windowed<'_> {
         }
         let per = (function == WindowFunction::Rate).then(|| seconds_of_range(self.range));
         let mut reach = Reach::of(Shape::default(), per);
-        let mut reach_of = |w: Window| {
-            let (first, last) = (self.times[w.begin], self.times[w.end - 1]);
-            let intervals = w.end - w.begin - 1;
-            let shape =
-                Shape { intervals, to_start: first.saturating_sub(w.from), to_end: w.at.saturating_sub(last), sampled: last - first };
-            if shape != reach.shape {
-                reach = Reach::of(shape, per);
-            }
-            reach
-        };
         if resets.is_empty() && self.starts.is_empty() {
             // Windows of regular series look alike, so that nothing is left but two values of each.
             return self.each_run(|Run { window: w, windows, stride, .. }| {
                 *looked_at += (windows * (w.end - w.begin)) as u64;
-                if w.end - w.begin > 1 {
-                    let reach = reach_of(w);
-                    let every = |from: usize| self.values[from..].iter().step_by(stride.max(1));
+                if w.end - w.begin > 1 && windows == 1 {
+                    let first = self.values[w.begin];
+                    out.put(w.step, self.reach(w, &mut reach, per).extrapolate(counter, first, self.values[w.end - 1] - first, per));
+                } else if w.end - w.begin > 1 {
+                    let reach = self.reach(w, &mut reach, per);
+                    let every = |from: usize| self.values[from..].iter().step_by(stride);
                     let places = out.values[w.step..w.step + windows].iter_mut();
                     for ((place, first), last) in places.zip(every(w.begin)).zip(every(w.end - 1)) {
                         *place = reach.extrapolate(counter, *first, last - first, per);
@@ -282,7 +280,7 @@ impl Windowed<'_> {
                 }
                 gain += before;
             }
-            let reach = reach_of(w);
+            let reach = self.reach(w, &mut reach, per);
             let value = match started {
                 // It began at zero then, and there is nothing to extrapolate.
                 Some(start) => {
@@ -293,6 +291,18 @@ impl Windowed<'_> {
             };
             out.put(w.step, value);
         });
+    }
+
+    /// That of a window, mostly as that of the one before.
+    #[inline(always)]
+    fn reach(&self, w: Window, before: &mut Reach, per: Option<f64>) -> Reach {
+        let (first, last) = (self.times[w.begin], self.times[w.end - 1]);
+        let (to_start, to_end) = (first.saturating_sub(w.from), w.at.saturating_sub(last));
+        let shape = Shape { intervals: w.end - w.begin - 1, to_start, to_end, sampled: last - first };
+        if shape != before.shape {
+            *before = Reach::of(shape, per);
+        }
+        *before
     }
 
     /// When the counter began, if that was in the window and before its first sample.
@@ -452,15 +462,20 @@ struct Reach {
 }
 
 impl Reach {
+    #[inline(always)]
     fn of(shape: Shape, per: Option<f64>) -> Self {
         let [mut to_start, mut to_end, sampled] = [shape.to_start, shape.to_end, shape.sampled].map(|ms| ms as f64 / 1000.0);
-        let spacing = if shape.intervals == 0 { 0.0 } else { sampled / shape.intervals as f64 };
-        let threshold = spacing * 1.1;
-        if to_start >= threshold {
-            to_start = spacing / 2.0;
-        }
-        if to_end >= threshold {
-            to_end = spacing / 2.0;
+        // Mostly a product tells that neither reaches as far as a tenth more than the spacing, by more than rounding could change.
+        let intervals = shape.intervals as f64;
+        if to_start.max(to_end) * intervals > sampled * (1.1 - 1e-9) || shape.intervals == 0 {
+            let spacing = if shape.intervals == 0 { 0.0 } else { sampled / intervals };
+            let threshold = spacing * 1.1;
+            if to_start >= threshold {
+                to_start = spacing / 2.0;
+            }
+            if to_end >= threshold {
+                to_end = spacing / 2.0;
+            }
         }
         Self { shape, to_start, to_end, sampled, factor: extrapolation(sampled, to_start, to_end, per) }
     }
