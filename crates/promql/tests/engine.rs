@@ -573,3 +573,19 @@ fn nothing_may_be_left_when_other_threads_are_woken() {
     let Value::Vector(samples) = answer.value else { panic!("a vector") };
     assert_eq!(samples[0].v, 200.0);
 }
+
+#[test]
+fn groups_are_added_up_in_the_order_of_their_first_samples() {
+    check(
+        "
+        load 1m
+          m{instance=\"a\", mode=\"1\"} _x9 1e308
+          m{instance=\"a\", mode=\"2\"} -1e308 _x9
+          m{instance=\"c\", mode=\"2\"} _x9 -1e308
+          m{instance=\"b\", mode=\"3\"} _x8 1e308
+
+        eval instant at 10m sum(max by (mode) (m))
+          {} +Inf
+        ",
+    );
+}

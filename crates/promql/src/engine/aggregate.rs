@@ -57,11 +57,20 @@ pub(crate) fn aggregate<'c>(
     let _held = evaluator.ctx.charge(groups.labels.len() * 2, grid.count)?;
     let mut states = pace::collect(evaluator.ctx, &groups.labels, |_| State::new(op, grid.count))?;
     let mut drops = vec![false; groups.labels.len()];
+    // Groups come in the order of their first samples: whoever adds them up adds in it, as in Prometheus.
+    let mut order = Vec::with_capacity(groups.labels.len());
+    let mut begun = vec![false; groups.labels.len()];
     let mut buffered = evaluator.ctx.account();
     let mut notes = Notes::default();
     source.for_each(evaluator.ctx, |i, steps| {
         let group = groups.of_series[i];
-        drops[group] |= source.heads[i].drop_name && !steps.is_none();
+        if steps.is_none() {
+            return Ok(());
+        }
+        if !std::mem::replace(&mut begun[group], true) {
+            order.push(group);
+        }
+        drops[group] |= source.heads[i].drop_name;
         if op == AggregateOp::Quantile {
             // The one aggregation that keeps all its input until the end.
             buffered.add(Size::steps(1, steps.present.count()))?;
@@ -75,11 +84,13 @@ pub(crate) fn aggregate<'c>(
         Ok(())
     })?;
     drop(source);
-    let mut series = Vec::with_capacity(states.len());
+    let mut series = Vec::with_capacity(order.len());
     let pace = Pace::new(evaluator.ctx);
-    for ((labels, state), drop_name) in groups.labels.into_iter().zip(states).zip(drops) {
+    for group in order {
         pace.step()?;
-        series.push(StepSeries { head: Head { labels, drop_name }, steps: state.finish(&numbers, &mut notes, &pace) });
+        let head = Head { labels: groups.labels[group].clone(), drop_name: drops[group] };
+        let state = std::mem::replace(&mut states[group], State::new(op, 0));
+        series.push(StepSeries { head, steps: state.finish(&numbers, &mut notes, &pace) });
     }
     pace.outcome()?;
     notes.give(evaluator.ctx, op, input.span);

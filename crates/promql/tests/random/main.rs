@@ -275,12 +275,15 @@ fn adds_unordered(e: &Expr) -> bool {
 }
 
 /// Does it select what depends on the order in which it is added up, as in Prometheus: histograms whose zero buckets reach into
-/// others, or of several kinds?
+/// others, or of several kinds, or floats of which a few are more than any?
 fn selects_sensitive(case: &Case, e: &Expr) -> bool {
     let (mut wide, mut kinds) = (false, std::collections::BTreeSet::new());
     for point in e.selectors().into_iter().flat_map(|matchers| case.store.matching(matchers)).flat_map(|(_, points)| points.iter()) {
         match &point.value {
-            naive::Value::Float(_) => kinds.insert("float"),
+            naive::Value::Float(v) => {
+                wide |= v.is_finite() && v.abs() > 1e300;
+                kinds.insert("float")
+            }
             naive::Value::Histogram(h) => {
                 wide |= h.zero_threshold > 0.1;
                 kinds.insert(if h.has_custom_bounds() { "custom" } else { "exponential" })
