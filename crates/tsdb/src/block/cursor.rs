@@ -40,6 +40,10 @@ impl<'b> Cursor<'b> {
                 self.0 = rest;
                 Some(u64::from(*byte))
             }
+            [low, high, rest @ ..] if *high < 0x80 => {
+                self.0 = rest;
+                Some(u64::from(low & 0x7f) | u64::from(*high) << 7)
+            }
             _ => self.long_uvarint(),
         }
     }

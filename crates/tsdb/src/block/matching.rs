@@ -19,7 +19,10 @@ pub(super) fn matching(index: &Index, matchers: &[Matcher], checks: &Checks<'_>)
         found = Some(match found {
             Some(found) if found.is_empty() => return Ok(found),
             Some(found) if worth_looking(&found, index, matcher) => filter(index, &found, matcher, checks)?,
-            Some(found) => found & union(index, matcher, true, checks)?,
+            Some(found) => match single(index, matcher) {
+                Some(place) => common(&found, index.postings(place)?)?,
+                None => found & union(index, matcher, true, checks)?,
+            },
             None => union(index, matcher, true, checks)?,
         });
     }
@@ -95,6 +98,25 @@ fn union(index: &Index, matcher: &Matcher, wanted: bool, checks: &Checks<'_>) ->
         },
         _ => lists(index, index.values(name).filter_map(asked)),
     }
+}
+
+/// The list that a matcher stands for, if that is one.
+fn single(index: &Index, matcher: &Matcher) -> Option<u64> {
+    if matcher.op == MatchOp::Equal { index.find(&matcher.name, &matcher.value) } else { None }
+}
+
+/// Those of a set that are in a list, which need not become a set for that.
+fn common(found: &RoaringBitmap, mut ids: impl Iterator<Item = u32>) -> Result<RoaringBitmap, Corrupt> {
+    let (mut at, mut sorted) = (ids.next(), true);
+    let mut in_list = |id: u32| {
+        while let Some(other) = at.filter(|other| *other < id) {
+            at = ids.next();
+            sorted &= at.is_none_or(|next| other < next);
+        }
+        at == Some(id)
+    };
+    let both = set(found.iter().filter(|id| in_list(*id)))?;
+    if sorted { Ok(both) } else { Err(Corrupt::POSTINGS_ORDER) }
 }
 
 /// The series of any of these lists.

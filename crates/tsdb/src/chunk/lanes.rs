@@ -257,7 +257,7 @@ impl Lane<'_, '_> {
             let count = self.decoder.unchanged().min(room.len());
             let Decoder { time: before, delta, value_bits, .. } = self.decoder;
             for (i, (time, value)) in (1..).zip(room.by_ref().take(count)) {
-                time.write(before.wrapping_add(i * delta as i64));
+                time.write(before.wrapping_add((delta as i64).wrapping_mul(i)));
                 value.write(f64::from_bits(value_bits));
             }
             self.decoder.repeat(count);

@@ -103,12 +103,13 @@ impl Index {
 
     fn each_pair_once(&self, slots: &RoaringBitmap, checks: &Checks<'_>, mut visit: impl FnMut(PairId)) {
         let mut seen = vec![0u64; self.pairs.id_end().div_ceil(64)];
-        let looked_at = slots.iter().take_while(|_| checks.go_on());
-        for pair in looked_at.flat_map(|slot| self.pair_ids(slot)) {
-            let (word, bit) = (&mut seen[pair.0 as usize / 64], 1 << (pair.0 % 64));
-            if *word & bit == 0 {
-                *word |= bit;
-                visit(pair);
+        for slot in slots.iter().take_while(|_| checks.go_on()) {
+            for pair in self.pair_ids(slot) {
+                let (word, bit) = (&mut seen[pair.0 as usize / 64], 1 << (pair.0 % 64));
+                if *word & bit == 0 {
+                    *word |= bit;
+                    visit(pair);
+                }
             }
         }
     }

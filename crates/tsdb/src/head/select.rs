@@ -8,7 +8,7 @@ use super::Head;
 use super::mapped::HeadFile;
 use super::ooo::{OooPart, OooSamples};
 use super::sequence::Sequence;
-use super::series::{FullChunk, MemSeries, Newest};
+use super::series::{FullChunk, MemSeries, Newest, Open};
 use super::slab::{Slab, slab_number};
 use crate::chunk::{self, Encoding, Sample, Value};
 use crate::merge;
@@ -70,6 +70,12 @@ struct HeadSeries {
     at: u32,
 }
 
+impl Entry {
+    fn bare(slot: u32, visible_until: i64) -> Self {
+        Self { labels: Labels::empty(), slot, full: 0..0, open: None, rare: None, newest: None, visible_until, samples: 0 }
+    }
+}
+
 /// What is wanted of each series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
@@ -122,16 +128,7 @@ impl Copied {
         let Some(series) = slab.series(Slot(slot)) else { return false };
         let (start, end) = (range.start.0, range.end.0);
         let (full_from, open_from) = (self.full.len() as u32, self.open.len());
-        let mut entry = Entry {
-            labels: Labels::empty(),
-            slot,
-            full: 0..0,
-            open: None,
-            rare: None,
-            newest: None,
-            visible_until: slab.visible_until(Slot(slot), upto).unwrap_or(i64::MIN),
-            samples: 0,
-        };
+        let mut entry = Entry::bare(slot, slab.visible_until(Slot(slot), upto).unwrap_or(i64::MIN));
         let last = entry.visible_until.min(end);
         if wanted == Wanted::Newest
             && let (Newest::Float(value), Some(open)) = (series.newest(), series.open())
@@ -146,6 +143,11 @@ impl Copied {
             return true;
         }
         let labels_only = wanted == Wanted::Labels;
+        let sees = |open: &Open<'_>| open.min_time <= last && open.max_time.min(entry.visible_until) >= start;
+        if labels_only && series.ooo().is_none() && series.deleted().is_none() && series.open().is_some_and(|open| sees(&open)) {
+            self.series.push(entry);
+            return true;
+        }
         let mut overlaps = false;
         let from = series.mapped().partition_point(|chunk| chunk.max_time() < start);
         for chunk in series.mapped()[from..].iter().take_while(|chunk| chunk.min_time() <= last) {
@@ -162,7 +164,7 @@ impl Copied {
                 self.push_full(head, FullChunk::Memory(chunk.clone()));
             }
         }
-        if let Some(open) = series.open().filter(|open| open.min_time <= last && open.max_time.min(entry.visible_until) >= start) {
+        if let Some(open) = series.open().filter(sees) {
             overlaps = true;
             entry.samples += u32::from(open.samples);
             if !labels_only {
@@ -203,16 +205,7 @@ impl Copied {
         let rare = RareCopy { late: chunks.into_iter().map(part).collect(), deleted: deleted.cloned().unwrap_or_default() };
         let full = self.full.len() as u32..self.full.len() as u32;
         let rare = Some(Box::new(rare));
-        self.series.push(Entry {
-            labels: Labels::empty(),
-            slot,
-            full,
-            open: None,
-            rare,
-            newest: None,
-            visible_until: i64::MIN,
-            samples: 0,
-        });
+        self.series.push(Entry { full, rare, ..Entry::bare(slot, i64::MIN) });
     }
 
     fn push_full(&mut self, head: &Head, chunk: FullChunk) {
