@@ -490,7 +490,9 @@ impl Head {
             slots |= self.matching(matchers, checks)?;
         }
         let copied = self.copy(&slots, range, (Wanted::Labels, 0), upto, checks)?;
-        Ok(Some(copied.series.iter().map(|entry| entry.slot).collect()))
+        // Mostly all have some.
+        let all = copied.series.len() as u64 == slots.len();
+        Ok(Some(if all { slots } else { copied.series.iter().map(|entry| entry.slot).collect() }))
     }
 
     fn overlaps(&self, range: Interval) -> bool {
