@@ -429,6 +429,9 @@ fn a_text_stands_where_prometheus_says_it_last() {
            expect warn msg: PromQL warning: encountered a mix of histograms and floats for metric name \"m\" (1:46)
            expect info msg: PromQL info: incompatible sample types encountered for binary operator \"+\": histogram + float (1:16)
 
+         eval range from 2m to 2m step 1m quantile_over_time(scalar(rate(m[1m])), rate(m[2m])[1m:1m])
+           expect warn msg: PromQL warning: encountered a mix of histograms and floats for metric name \"m\" (1:32)
+
         ",
     );
 }

@@ -1,12 +1,13 @@
 //! Warnings and infos beside an answer, in Prometheus's words.
 
 use crate::ast::Span;
+use crate::plan::Plan;
 use model::name::quote;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Collected annotations: each text once, as in Prometheus at the place that gives it last, whichever thread was first here.
 /// Prometheus evaluates parts before what is made of them, and what stands on the left first, so that is the place whose text
-/// ends last.
+/// ends last; but subqueries before parameters.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Annotations {
     warnings: BTreeMap<String, Option<Span>>,
@@ -15,11 +16,22 @@ pub(crate) struct Annotations {
     forced_monotonic: BTreeMap<String, (Span, Forced)>,
     /// How often start timestamps overlapped, and where; by metric name.
     start_time_overlaps: BTreeMap<String, (Span, usize)>,
+    late: Late,
 }
 
-/// The place of which Prometheus speaks last. Of places that end alike the outer one is.
-fn last(a: Span, b: Span) -> Span {
-    if (b.end, std::cmp::Reverse(b.start)) >= (a.end, std::cmp::Reverse(a.start)) { b } else { a }
+/// Places of parameters and of what stands behind them and comes before them.
+#[derive(Clone, Debug, Default)]
+struct Late(Vec<(Span, Span)>);
+
+impl Late {
+    /// The place of which Prometheus speaks last. Of places that end alike the outer one is.
+    fn last(&self, a: Span, b: Span) -> Span {
+        // Some places have forgotten where they begin.
+        let within = |outer: &Span, inner: Span| (outer.start + 1..=outer.end).contains(&inner.end);
+        let is_late = |a: Span, b: Span| self.0.iter().any(|(parameter, before)| within(parameter, a) && within(before, b));
+        let follows = (b.end, std::cmp::Reverse(b.start)) >= (a.end, std::cmp::Reverse(a.start));
+        if is_late(b, a) || follows && !is_late(a, b) { b } else { a }
+    }
 }
 
 const FORCED_MONOTONIC: &str = "PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
@@ -36,6 +48,16 @@ pub(crate) struct Forced {
 }
 
 impl Annotations {
+    /// None yet, of this query.
+    pub fn of(plan: &Plan) -> Self {
+        Self { late: Late(plan.late_parameters()), ..Self::default() }
+    }
+
+    /// None yet, of the same query.
+    pub fn none_yet(&self) -> Self {
+        Self { late: self.late.clone(), ..Self::default() }
+    }
+
     /// A fault of the store that cost a part of the answer.
     pub fn storage_warning(&mut self, text: String) {
         self.warnings.insert(text, None);
@@ -133,14 +155,14 @@ impl Annotations {
 
     pub fn start_time_overlap(&mut self, metric: &str, span: Span) {
         let found = self.start_time_overlaps.entry(metric.to_owned()).or_insert((span, 0));
-        *found = (last(found.0, span), found.1 + 1);
+        *found = (self.late.last(found.0, span), found.1 + 1);
     }
 
     pub fn forced_monotonic(&mut self, metric: &str, span: Span, add: Forced) {
         let (place, all) = match self.forced_monotonic.get(metric) {
             None => (span, add),
             Some((place, f)) => (
-                last(*place, span),
+                self.late.last(*place, span),
                 Forced {
                     first: f.first.min(add.first),
                     last: f.last.max(add.last),
@@ -155,7 +177,7 @@ impl Annotations {
     }
 
     pub fn is_empty(&self) -> bool {
-        let Self { warnings, infos, forced_monotonic, start_time_overlaps } = self;
+        let Self { warnings, infos, forced_monotonic, start_time_overlaps, late: _ } = self;
         warnings.is_empty() && infos.is_empty() && forced_monotonic.is_empty() && start_time_overlaps.is_empty()
     }
 
@@ -181,24 +203,24 @@ impl Annotations {
         for (mine, theirs) in [(&mut self.warnings, said.warnings), (&mut self.infos, said.infos)] {
             for (text, span) in theirs {
                 let place = mine.entry(text).or_default();
-                *place = place.zip(span).map(|(a, b)| last(a, b)).or(*place).or(span);
+                *place = place.zip(span).map(|(a, b)| self.late.last(a, b)).or(*place).or(span);
             }
         }
         said.forced_monotonic.into_iter().for_each(|(metric, (span, forced))| self.forced_monotonic(&metric, span, forced));
         for (metric, (span, count)) in said.start_time_overlaps {
             let found = self.start_time_overlaps.entry(metric).or_insert((span, 0));
-            *found = (last(found.0, span), found.1 + count);
+            *found = (self.late.last(found.0, span), found.1 + count);
         }
     }
 
     fn warn(&mut self, text: String, span: Span) {
         let place = self.warnings.entry(format!("PromQL warning: {text}")).or_default();
-        *place = Some(place.map_or(span, |other| last(other, span)));
+        *place = Some(place.map_or(span, |other| self.late.last(other, span)));
     }
 
     fn info(&mut self, text: String, span: Span) {
         let place = self.infos.entry(format!("PromQL info: {text}")).or_default();
-        *place = Some(place.map_or(span, |other| last(other, span)));
+        *place = Some(place.map_or(span, |other| self.late.last(other, span)));
     }
 
     /// Warnings and infos, sorted, with positions if the query's text is known.
@@ -320,8 +342,9 @@ mod tests {
         for (a, b, want) in [((5, 9), (0, 20), (0, 20)), ((0, 20), (5, 9), (0, 20)), ((0, 9), (12, 20), (12, 20)), ((4, 9), (6, 9), (4, 9))]
         {
             let span = |(start, end)| Span { start, end };
-            assert_eq!(last(span(a), span(b)), span(want));
-            assert_eq!(last(span(b), span(a)), span(want));
+            for (a, b) in [(a, b), (b, a)] {
+                assert_eq!(Late::default().last(span(a), span(b)), span(want));
+            }
         }
     }
 

@@ -78,7 +78,7 @@ impl<'q> Context<'q> {
             begun: Instant::now(),
             preparation: AtomicU64::new(0),
             sorting: AtomicU64::new(0),
-            annotations: Mutex::new(Annotations::default()),
+            annotations: Mutex::new(Annotations::of(plan)),
         }
     }
 
@@ -147,7 +147,7 @@ impl<'q> Context<'q> {
     /// Does some work, and gives what it annotates besides annotating it.
     pub fn listening<T>(&self, work: impl FnOnce() -> Result<T, QueryError>) -> Result<(T, Annotations), QueryError> {
         let mut before = Annotations::default();
-        self.annotate(|a| std::mem::swap(a, &mut before));
+        self.annotate(|a| before = std::mem::replace(a, a.none_yet()));
         let done = work()?;
         self.annotate(|a| std::mem::swap(a, &mut before));
         let said = before;

@@ -1,7 +1,7 @@
 //! A plan as a tree to be looked at: what a node is, what is below it, what the planner did to it.
 
 use super::{Kind, Plan, Selector, WindowSource, Windows};
-use crate::ast::{AggregateOp, Cardinality};
+use crate::ast::{AggregateOp, Cardinality, Span};
 
 impl Plan {
     /// Does the order of its series in an instant query come from the query?
@@ -42,6 +42,19 @@ impl Plan {
             Kind::Aggregate { aggregate, input, .. } => aggregate.op == AggregateOp::LimitRatio && input.streams(),
             _ => false,
         }
+    }
+
+    /// Parameters that Prometheus evaluates after a subquery, although they stand before it, with the place of what it takes.
+    pub fn late_parameters(&self) -> Vec<(Span, Span)> {
+        let mut late: Vec<(Span, Span)> = self.children().into_iter().flat_map(Plan::late_parameters).collect();
+        if let Kind::Window { windows, parameters, .. } = &self.kind
+            && let Some(inner) = windows.inner()
+        {
+            late.extend(
+                parameters.iter().map(|parameter| (parameter.span, inner.span)).filter(|(parameter, inner)| parameter.end < inner.end),
+            );
+        }
+        late
     }
 
     /// What it is made from, in the order of the text.
