@@ -330,7 +330,7 @@ impl Series for MergedSeries {
 }
 
 /// Whether each time is later than the one before. Without an end at the first that is not, so that many are compared at once;
-/// false, too, of times beyond half of what there is, whose difference could be wrapped around.
+/// false, too, of times 2^62 ms and more from 1970, whose difference could be wrapped around: the sources are then asked one by one.
 #[multiversion::multiversion(targets("x86_64+avx2"))]
 fn ascend(times: &[i64]) -> bool {
     let pairs = times.iter().zip(times.iter().skip(1));

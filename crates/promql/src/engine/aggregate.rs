@@ -53,13 +53,11 @@ pub(crate) fn aggregate<'c>(
         }
         _ => {}
     }
-    let groups = Groups::of(evaluator.ctx, aggregation, &source.heads)?;
+    let mut groups = Groups::of(evaluator.ctx, aggregation, &source.heads)?;
     let _held = evaluator.ctx.charge(groups.labels.len() * 2, grid.count)?;
     let mut states = pace::collect(evaluator.ctx, &groups.labels, |_| State::new(op, grid.count))?;
     let mut drops = vec![false; groups.labels.len()];
-    // Groups come in the order of their first samples: whoever adds them up adds in it, as in Prometheus.
-    let mut order = Vec::with_capacity(groups.labels.len());
-    let mut begun = vec![false; groups.labels.len()];
+    let mut order = Order::of(&groups);
     let mut buffered = evaluator.ctx.account();
     let mut notes = Notes::default();
     source.for_each(evaluator.ctx, |i, steps| {
@@ -67,9 +65,7 @@ pub(crate) fn aggregate<'c>(
         if steps.is_none() {
             return Ok(());
         }
-        if !std::mem::replace(&mut begun[group], true) {
-            order.push(group);
-        }
+        order.saw(group);
         drops[group] |= source.heads[i].drop_name;
         if op == AggregateOp::Quantile {
             // The one aggregation that keeps all its input until the end.
@@ -84,11 +80,11 @@ pub(crate) fn aggregate<'c>(
         Ok(())
     })?;
     drop(source);
-    let mut series = Vec::with_capacity(order.len());
+    let mut series = Vec::with_capacity(order.groups.len());
     let pace = Pace::new(evaluator.ctx);
-    for group in order {
+    for group in order.groups {
         pace.step()?;
-        let head = Head { labels: groups.labels[group].clone(), drop_name: drops[group] };
+        let head = Head { labels: std::mem::replace(&mut groups.labels[group], Labels::empty()), drop_name: drops[group] };
         let state = std::mem::replace(&mut states[group], State::new(op, 0));
         series.push(StepSeries { head, steps: state.finish(&numbers, &mut notes, &pace) });
     }
@@ -133,6 +129,26 @@ impl Groups {
             group
         })?;
         Ok(Self { labels, of_series })
+    }
+}
+
+/// Groups in the order of the first series of each that has a sample, which is Prometheus's: whoever adds groups up adds in it.
+struct Order {
+    groups: Vec<usize>,
+    seen: Vec<bool>,
+}
+
+impl Order {
+    fn of(groups: &Groups) -> Self {
+        let count = groups.labels.len();
+        Self { groups: Vec::with_capacity(count), seen: vec![false; count] }
+    }
+
+    /// A series of this group has a sample.
+    fn saw(&mut self, group: usize) {
+        if !std::mem::replace(&mut self.seen[group], true) {
+            self.groups.push(group);
+        }
     }
 }
 
@@ -416,8 +432,12 @@ fn ranked<'c>(
     let mut charge = ctx.account();
     let mut charged = 0;
     let mut held = 0;
+    let mut order = Order::of(&groups);
     source.for_each(ctx, |i, steps| {
         let group = groups.of_series[i];
+        if !steps.is_none() {
+            order.saw(group);
+        }
         if steps.histograms.iter().any(|(step, _)| size(*step) >= 1) {
             ctx.annotate(|a| a.ignored_in_aggregation(op.as_str(), span));
         }
@@ -458,14 +478,15 @@ fn ranked<'c>(
     }
     let mut place: HashMap<u32, usize> = HashMap::new();
     let mut series: Vec<StepSeries> = Vec::new();
-    for (at, heap) in heaps.iter().enumerate() {
-        for (value, i) in heap {
+    let in_order = order.groups.iter().flat_map(|group| (0..grid.count).map(move |step| (step, group * grid.count + step)));
+    for (step, at) in in_order {
+        for (value, i) in &heaps[at] {
             pace.step()?;
             let to = *place.entry(*i).or_insert_with(|| {
                 series.push(StepSeries { head: source.heads[*i as usize].clone(), steps: Steps::absent(grid.count) });
                 series.len() - 1
             });
-            series[to].steps.put(at % grid.count, *value);
+            series[to].steps.put(step, *value);
         }
     }
     drop(charge);

@@ -16,18 +16,18 @@ const THREADS_MAX: usize = 4;
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 /// One of these threads, as long as it lasts.
-struct Place;
+struct Place(&'static AtomicUsize);
 
 impl Place {
-    fn take() -> Option<Self> {
+    fn take(threads: &'static AtomicUsize) -> Option<Self> {
         let free = |threads| (threads < THREADS_MAX).then_some(threads + 1);
-        THREADS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok().map(|_| Self)
+        threads.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok().map(|_| Self(threads))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        THREADS.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -64,7 +64,7 @@ impl<T: Send + 'static> DerefMut for Bulk<T> {
 impl<T: Send + 'static> Drop for Bulk<T> {
     fn drop(&mut self) {
         if self.0.len() >= ELSEWHERE_FROM
-            && let Some(place) = Place::take()
+            && let Some(place) = Place::take(&THREADS)
         {
             let elements = self.take();
             let give_back = move || {
@@ -83,9 +83,10 @@ mod tests {
 
     #[test]
     fn threads_are_few_and_places_come_back() {
-        let places: Vec<Option<Place>> = (0..THREADS_MAX + 2).map(|_| Place::take()).collect();
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        let places: Vec<Option<Place>> = (0..THREADS_MAX + 2).map(|_| Place::take(&THREADS)).collect();
         assert_eq!(places.iter().flatten().count(), THREADS_MAX);
         drop(places);
-        assert!(Place::take().is_some());
+        assert!(Place::take(&THREADS).is_some());
     }
 }

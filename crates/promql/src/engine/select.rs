@@ -294,14 +294,14 @@ impl<'c> Evaluator<'c> {
 
 /// Leaves out staleness markers, of floats and of histograms.
 fn drop_stale(column: &mut Column) {
-    if any_nan(&column.values) && column.values.iter().any(|value| is_stale(*value)) {
+    if may_have_nan(&column.values) && column.values.iter().any(|value| is_stale(*value)) {
         retain(column, |value, _| !is_stale(value));
     }
 }
 
 /// May there be a NaN? What a NaN is added to is one: adding up is the fastest way to see that there is none.
 #[multiversion::multiversion(targets("x86_64+avx2"))]
-fn any_nan(values: &[f64]) -> bool {
+fn may_have_nan(values: &[f64]) -> bool {
     let (eights, rest) = values.as_chunks::<8>();
     let mut sums = [0.0; 8];
     for eight in eights {

@@ -36,7 +36,7 @@ pub(crate) struct Shared {
 enum Slot {
     /// Not evaluated yet; for so many places.
     Awaited(usize),
-    Known(Known),
+    Known(Box<Known>),
     /// Each place evaluates for itself.
     Nothing,
 }
@@ -147,7 +147,8 @@ fn evaluate<'c>(evaluator: Evaluator<'c>, slot: &Mutex<Slot>, uses: usize, plan:
         drop(room);
         let heads = pace::collect(ctx, &heads, Head::clone)?;
         let (counted, places) = (ctx.counts.since(&before), plan.places());
-        *lock(slot) = Slot::Known(Known { heads, values: values.clone(), counted, said, places, uses: uses - 1 });
+        let known = Known { heads, values: values.clone(), counted, said, places, uses: uses - 1 };
+        *lock(slot) = Slot::Known(Box::new(known));
         if let Some(profile) = ctx.profile {
             profile.shared(plan, uses);
         }

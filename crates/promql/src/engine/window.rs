@@ -198,8 +198,8 @@ impl Windowed<'_> {
             if let Some(before) = before.filter(is_alike) {
                 run.stride = begin - before.begin;
                 run.windows = self.alike(before, &run);
-                begins.at += (run.windows - 1) * run.stride;
-                ends.at += (run.windows - 1) * run.stride;
+                begins.skip(run.windows - 1);
+                ends.skip(run.windows - 1);
             }
             if !f(run) {
                 return;
@@ -419,6 +419,11 @@ impl Border {
             return at;
         }
         self.look(times, limit)
+    }
+
+    /// Goes as far as the last time, so often: for whoever knows that it would.
+    fn skip(&mut self, often: usize) {
+        self.at += often * self.stride;
     }
 
     fn look(&mut self, times: &[i64], limit: i64) -> usize {

@@ -53,4 +53,13 @@ fn windows_of_a_regular_series_are_few_runs() {
     let grid = Grid::range(600_000, 28_800_000, 60_000);
     let (found, runs) = windows(&times, grid, When { at: None, offset: 0 }, 300_000);
     assert_eq!((found.len(), runs), (grid.count, 2));
+    // Longer ones than a run may be.
+    let grid = Grid::range(0, 29_700_000, 10_000);
+    let when = When { at: None, offset: 0 };
+    assert_eq!(windows(&times, grid, when, 300_000).0, plain(&times, grid, when, 300_000));
+    let grid = Grid::range(0, 29_700_000, 15_000);
+    assert!(grid.count > RUN_MAX);
+    let (found, runs) = windows(&times, grid, when, 300_000);
+    assert_eq!(found, plain(&times, grid, when, 300_000));
+    assert!(runs < 40, "{runs}");
 }

@@ -275,7 +275,7 @@ fn adds_unordered(e: &Expr) -> bool {
 }
 
 /// Does it select what depends on the order in which it is added up, as in Prometheus: histograms whose zero buckets reach into
-/// others, or of several kinds, or floats of which a few are more than any?
+/// others, or of several kinds, or floats of which a few add up to infinity?
 fn selects_sensitive(case: &Case, e: &Expr) -> bool {
     let (mut wide, mut kinds) = (false, std::collections::BTreeSet::new());
     for point in e.selectors().into_iter().flat_map(|matchers| case.store.matching(matchers)).flat_map(|(_, points)| points.iter()) {

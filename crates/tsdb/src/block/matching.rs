@@ -116,6 +116,7 @@ fn common(found: &RoaringBitmap, mut ids: impl Iterator<Item = u32>) -> Result<R
         at == Some(id)
     };
     let both = set(found.iter().filter(|id| in_list(*id)))?;
+    in_list(u32::MAX);
     if sorted { Ok(both) } else { Err(Corrupt::POSTINGS_ORDER) }
 }
 

@@ -3,7 +3,7 @@
 //! Where a sample begins depends on how long the one before is, and that on whether its value changed, which no processor can
 //! foresee: decoding one chunk is waiting, or guessing wrong, most of the time. Chunks do not depend on each other: they are
 //! walked abreast, a sample of each in turn, without a branch on it: in registers made for it where the processor has them
-//! ([`wide`]), else in turn. What is rare is left to the plain decoder.
+//! (`wide`), else in turn. What is rare is left to the plain decoder.
 
 use super::Corrupt;
 #[cfg(target_arch = "x86_64")]
@@ -13,9 +13,9 @@ use super::xor_decoder::Decoder;
 use std::mem::MaybeUninit;
 use std::ops::RangeInclusive;
 
-/// So many are walked abreast.
+/// So many are walked in turn.
 const LANES: usize = 4;
-/// Zeros behind all streams, which [`wide`] looks at where a lane has no chunk.
+/// Zeros behind all streams: the last sample is looked at through a window of so many bytes.
 const PADDING: usize = 16;
 
 /// Appends the samples with times in `range` of chunks that follow each other. On an error `times` and `values` are as they were.
@@ -127,11 +127,9 @@ impl Pace {
 
 /// All samples, to each place of the slices.
 fn whole(chunks: &[&[u8]], times: &mut [MaybeUninit<i64>], values: &mut [MaybeUninit<f64>]) -> Result<(), Corrupt> {
-    each_lane(chunks, times, values, |streams, mut lanes| {
+    each_lane(chunks, times, values, |streams, lanes| {
         #[cfg(target_arch = "x86_64")]
-        if wide::decode(streams, &mut lanes)? {
-            return Ok(());
-        }
+        let Some(lanes) = wide::decode(streams, lanes)? else { return Ok(()) };
         in_turn(streams, lanes)
     })
 }

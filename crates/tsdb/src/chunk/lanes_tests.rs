@@ -10,7 +10,11 @@ fn value() -> impl Strategy<Value = f64> {
 }
 
 fn step() -> impl Strategy<Value = i64> {
-    prop_oneof![8 => Just(15_000i64), 3 => 14_900..15_100i64, 1 => 1..9_000_000i64]
+    // Changes of the step at the borders of their forms.
+    let border = prop::sample::select(vec![
+        -0x1fffi64, -0x2000, 0x2000, 0x2001, -0xffff, -0x1_0000, 0x1_0000, 0x1_0001, -0x7_ffff, 0x8_0000, 0x8_0001,
+    ]);
+    prop_oneof![8 => Just(15_000i64), 3 => 14_900..15_100i64, 2 => border.prop_map(|change| 600_000 + change), 2 => Just(600_000), 1 => 1..9_000_000i64]
 }
 
 fn chunks() -> impl Strategy<Value = Vec<Vec<u8>>> {

@@ -3,6 +3,10 @@
 //! A sample of every lane is decoded in each step, without a branch on what a sample looks like: what nobody can foresee costs
 //! nothing, and all wait for memory at the same time. Samples go to rows, one a step, which become each chunk's own stretch of
 //! times and values. What is rare (a gap that takes the longest form of a time) the plain decoder does.
+//!
+//! # Invariants
+//! - Lanes read nothing but the streams, whatever these hold: where a read would begin is at most [`WORD`] bytes before their end.
+//! - A step in which a lane has what the plain decoder must look at is done by none of them.
 
 use super::Corrupt;
 use super::bits::WINDOW_BITS;
@@ -16,24 +20,26 @@ const LANES: usize = 8;
 const GROUPS: usize = 2;
 /// Steps until rows are handed out: what fits the nearest cache.
 const ROWS: usize = 32;
+/// Bytes that a lane reads at once.
+const WORD: usize = 8;
 /// Fewer lanes than these cost more than the plain decoder, one after the other.
 const LANES_MIN: usize = 3;
 
-/// Decodes all that is left of these chunks, whose streams lie in `streams`, with eight zeros or more behind them. False, and
-/// nothing is done, where it does not pay or the processor can't.
-pub(super) fn decode(streams: &[u8], lanes: &mut Vec<Lane<'_, '_>>) -> Result<bool, Corrupt> {
-    if lanes.len() < LANES_MIN {
-        return Ok(false);
+/// Decodes all that is left of these chunks, whose streams lie in `streams`, with zeros behind them. Gives them back, as they
+/// were, where it does not pay or the processor can't.
+pub(super) fn decode<'s, 't>(streams: &[u8], lanes: Vec<Lane<'s, 't>>) -> Result<Option<Vec<Lane<'s, 't>>>, Corrupt> {
+    if lanes.len() < LANES_MIN
+        || !(is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512dq"))
+    {
+        return Ok(Some(lanes));
     }
-    if !(is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512dq")) {
-        return Ok(false);
-    }
+    assert!(streams.len() >= WORD, "there are zeros behind the streams");
     #[expect(unsafe_code, reason = "up to twice as fast as the lanes in turn; the tests' twin is the plain decoder")]
     // SAFETY: the processor has what the function is compiled for.
     unsafe {
-        all(streams, lanes.drain(..))?;
+        all(streams, lanes.into_iter())?;
     }
-    Ok(true)
+    Ok(None)
 }
 
 /// Where eight chunks stand: the [`super::xor_decoder::Decoder`]'s fields.
@@ -92,7 +98,7 @@ fn groups<const N: usize>(streams: &[u8], lanes: &mut [Lane<'_, '_>], rows: &mut
         let mut next = states;
         let mut strange = 0;
         for state in &mut next {
-            strange |= step(streams, state, &constants);
+            strange |= step(state, &constants);
         }
         if strange != 0 {
             break;
@@ -116,7 +122,7 @@ fn load(lanes: &[Lane<'_, '_>], streams: &[u8]) -> State {
     let of = |field: fn(&Lane<'_, '_>) -> u64, none: u64| vector(std::array::from_fn(|i| lanes.get(i).map_or(none, field)));
     State {
         // Without a chunk a lane reads the zeros at the end, which say that nothing changes.
-        position: of(|lane| lane.decoder.reader.position as u64, (streams.len() as u64 - 8) * 8),
+        position: of(|lane| lane.decoder.reader.position as u64, ((streams.len() - WORD) * 8) as u64),
         delta: of(|lane| lane.decoder.delta, 0),
         time: of(|lane| lane.decoder.time as u64, 0),
         value: of(|lane| lane.decoder.value_bits, 0),
@@ -137,8 +143,10 @@ fn store(state: &State, lanes: &mut [Lane<'_, '_>]) {
 }
 
 /// What stays the same in all steps.
-struct Constants {
-    /// Where the last eight bytes of the streams begin.
+struct Constants<'s> {
+    /// At least [`WORD`] bytes.
+    streams: &'s [u8],
+    /// Where the last [`WORD`] of them begin.
     last: __m512i,
     /// The order of bytes that turns big-endian numbers into the processor's.
     swap: __m512i,
@@ -148,11 +156,12 @@ struct Constants {
     middles: __m512i,
 }
 
-impl Constants {
+impl<'s> Constants<'s> {
     #[target_feature(enable = "avx512f")]
-    fn new(streams: &[u8]) -> Self {
+    fn new(streams: &'s [u8]) -> Self {
         Self {
-            last: _mm512_set1_epi64(streams.len() as i64 - 8),
+            streams,
+            last: _mm512_set1_epi64((streams.len() - WORD) as i64),
             swap: _mm512_broadcast_i32x4(_mm_set_epi8(8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)),
             headers: _mm512_setr_epi64(2, 2, 2, 2, 3, 3, 4, 0),
             widths: _mm512_setr_epi64(14, 14, 14, 14, 17, 17, 20, 0),
@@ -164,7 +173,7 @@ impl Constants {
 /// Decodes a sample of each lane. A mask of those that the plain decoder must look at: if there are any, the state is of no use.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
-fn step(streams: &[u8], state: &mut State, constants: &Constants) -> u8 {
+fn step(state: &mut State, constants: &Constants<'_>) -> u8 {
     let number = |n: i64| _mm512_set1_epi64(n);
     let (one, seven, all_bits, window_bits) = (number(1), number(7), number(64), number(WINDOW_BITS.into()));
     let select = |condition: __m512i, yes: __m512i, no: __m512i| _mm512_ternarylogic_epi64::<0xca>(condition, yes, no);
@@ -172,7 +181,7 @@ fn step(streams: &[u8], state: &mut State, constants: &Constants) -> u8 {
         let offsets = _mm512_min_epu64(place, constants.last);
         #[expect(unsafe_code, reason = "there is no safe gather")]
         // SAFETY: there are eight bytes from each offset on, as `last` is where the last eight begin, and offsets are in bytes.
-        let bytes = unsafe { _mm512_i64gather_epi64::<1>(offsets, streams.as_ptr().cast()) };
+        let bytes = unsafe { _mm512_i64gather_epi64::<1>(offsets, constants.streams.as_ptr().cast()) };
         _mm512_shuffle_epi8(bytes, constants.swap)
     };
     let position = state.position;
@@ -249,6 +258,7 @@ fn hand_out(rows: &Rows, done: usize, lanes: &mut [Lane<'_, '_>]) {
 /// Eight rows from `from` on as the eight lanes' samples, those beyond the last row of no meaning.
 #[target_feature(enable = "avx512f")]
 fn columns(rows: &[__m512i; ROWS], from: usize) -> [__m512i; LANES] {
+    // The remainder changes nothing, but tells the compiler that there is such a row.
     let row = |i: usize| rows[(from + i) % ROWS];
     let pair = |i: usize| (_mm512_unpacklo_epi64(row(i), row(i + 1)), _mm512_unpackhi_epi64(row(i), row(i + 1)));
     // Lanes 0, 2, 4, 6 of two rows each, and 1, 3, 5, 7.

@@ -5,7 +5,7 @@ use super::bits::{NO_WINDOW, Reader, WINDOW_BITS};
 use super::xor::HEADER_LEN;
 use std::ops::Range;
 
-/// Walks a stream of bits. Reads beyond the end give zeros; [`Decoder::check_length`] then tells, once for all samples.
+/// Walks a stream of bits. Reads beyond the end give what comes behind; [`Decoder::check_length`] then tells, once for all samples.
 #[derive(Clone, Copy)]
 pub(super) struct Decoder<'a> {
     pub(super) reader: Reader<'a>,
@@ -13,6 +13,7 @@ pub(super) struct Decoder<'a> {
     len: usize,
     end: usize,
     total: u16,
+    /// Samples so far, of those that the plain decoder has walked past: it tells where a field is damaged.
     done: u16,
     pub(super) time: i64,
     pub(super) value_bits: u64,

@@ -144,6 +144,7 @@ impl Copied {
         }
         let labels_only = wanted == Wanted::Labels;
         let sees = |open: &Open<'_>| open.min_time <= last && open.max_time.min(entry.visible_until) >= start;
+        // One run of samples in the range is enough, and mostly the open chunk has it.
         if labels_only && series.ooo().is_none() && series.deleted().is_none() && series.open().is_some_and(|open| sees(&open)) {
             self.series.push(entry);
             return true;
@@ -203,9 +204,8 @@ impl Copied {
         let part =
             |(min_time, max_time, chunk)| OooPart { min_time, max_time, samples: OooSamples::Full { chunk, hidden: Intervals::new() } };
         let rare = RareCopy { late: chunks.into_iter().map(part).collect(), deleted: deleted.cloned().unwrap_or_default() };
-        let full = self.full.len() as u32..self.full.len() as u32;
         let rare = Some(Box::new(rare));
-        self.series.push(Entry { full, rare, ..Entry::bare(slot, i64::MIN) });
+        self.series.push(Entry { rare, ..Entry::bare(slot, i64::MIN) });
     }
 
     fn push_full(&mut self, head: &Head, chunk: FullChunk) {
