@@ -99,7 +99,8 @@ fn fault(case: &Case, engines: &Engines) -> Option<String> {
 }
 
 fn fault_of_answers(case: &Case, engines: &Engines) -> Option<String> {
-    let expr = case.parsed().filter(|expr| !(is_undefined(expr) || adds_unordered(expr) && selects_sensitive(case, expr)))?;
+    let sensitive = |expr: &Expr| adds_unordered(expr, &DEVIATIONS) || adds_unordered(expr, &SUMS) && selects_sensitive(case, expr);
+    let expr = case.parsed().filter(|expr| !(is_undefined(expr) || sensitive(expr)))?;
     let Query { text, start, end, step } = &case.query;
     let control = Control { lookback: Some(Millis(case.options.lookback)), text: Some(Arc::from(text.as_str())), ..Control::default() };
     let engines = engines.of(&case.options);
@@ -263,16 +264,18 @@ fn aggregates_fixed(e: &Expr) -> bool {
     [e].into_iter().chain(shrink::parts(e)).any(fixed)
 }
 
-/// Does it add up series whose order nothing defines?
-fn adds_unordered(e: &Expr) -> bool {
+/// Does it add up series whose order nothing defines, or the naive engine does not know, with one of these?
+fn adds_unordered(e: &Expr, ops: &[AggregateOp]) -> bool {
     let adds = |e: &Expr| {
         let Expr::Aggregate(a) = e else { return false };
-        // Of close and large values all of a deviation may be what rounding left.
-        let sum = matches!(a.op, AggregateOp::Sum | AggregateOp::Avg | AggregateOp::Stddev | AggregateOp::Stdvar);
-        sum && [&a.expr].into_iter().chain(shrink::parts(&a.expr)).any(is_unordered)
+        ops.contains(&a.op) && [&a.expr].into_iter().chain(shrink::parts(&a.expr)).any(is_unordered)
     };
     [e].into_iter().chain(shrink::parts(e)).any(adds)
 }
+
+const SUMS: [AggregateOp; 2] = [AggregateOp::Sum, AggregateOp::Avg];
+/// Of close and large values all of a deviation may be what rounding left.
+const DEVIATIONS: [AggregateOp; 2] = [AggregateOp::Stddev, AggregateOp::Stdvar];
 
 /// Does it select what depends on the order in which it is added up, as in Prometheus: histograms whose zero buckets reach into
 /// others, or of several kinds, or floats of which a few add up to infinity?
