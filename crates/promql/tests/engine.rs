@@ -578,6 +578,20 @@ fn nothing_may_be_left_when_other_threads_are_woken() {
 }
 
 #[test]
+fn whether_a_name_is_to_go_is_what_the_first_sample_says() {
+    let mut store = MemoryStore::default();
+    store.add(Labels::from_pairs([("__name__", "g"), ("a", "b")]), [(0, 5.0), (120_000, 7.0)]);
+    let engine = Engine::new(EngineOptions { delayed_name_removal: true, ..EngineOptions::default() });
+    for (text, lookback, wanted) in [("g or count_over_time(g[10m])", 30, None), ("count_over_time(g[30s]) or g", 300, Some("g"))] {
+        let expr = promql::parse(text, &ParserOptions::default()).unwrap();
+        let control = Control { lookback: Some(Millis(lookback * 1000)), ..Control::default() };
+        let answer = engine.range(&store, &expr, Timestamp(60_000), Timestamp(120_000), Millis(60_000), &control).unwrap();
+        let Value::Matrix(series) = answer.value else { panic!("a matrix") };
+        assert_eq!(series[0].labels.get("__name__"), wanted, "{text}");
+    }
+}
+
+#[test]
 fn groups_are_added_up_in_the_order_of_their_first_samples() {
     check(
         "

@@ -214,9 +214,14 @@ impl Materialised {
                 merged.push(series);
                 continue;
             }
-            let target = &mut merged[at].steps;
-            if !target.occupied().and(&series.steps.occupied()).is_none() {
+            let StepSeries { head, steps: target } = &mut merged[at];
+            let (there, new) = (target.occupied(), series.steps.occupied());
+            if !there.and(&new).is_none() {
                 return Err(same_labelset());
+            }
+            // Whether the name is to go is what the first sample says.
+            if new.first().is_some_and(|new| there.first().is_none_or(|there| new < there)) {
+                head.drop_name = series.head.drop_name;
             }
             for step in series.steps.present.iter() {
                 target.put(step, series.steps.values[step]);
