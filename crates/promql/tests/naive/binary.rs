@@ -43,11 +43,16 @@ impl Naive<'_> {
                 let (left, right) = (self.vectors(&b.left, frame)?, self.vectors(&b.right, frame)?);
                 let matching = b.matching.clone().unwrap_or_default();
                 for ((left, right), t) in left.into_iter().zip(right).zip(times) {
-                    steps.push(if b.op.is_set() {
-                        set_operation(b.op, left, right, &matching)
+                    let step = if b.op.is_set() {
+                        Ok(set_operation(b.op, left, right, &matching))
                     } else {
-                        self.matched(b, &matching, left, right, t)?
-                    });
+                        self.matched(b, &matching, left, right, t)
+                    };
+                    match step {
+                        Ok(step) => steps.push(step),
+                        // What is wrong with the steps before comes first.
+                        Err(error) => return self.settled(steps, frame).and(Err(error)),
+                    }
                 }
             }
         }
