@@ -333,10 +333,15 @@ fn totals_are_compared_with_the_sample_at_the_windows_begin() {
 load 1m
   h {{schema:0 count:5 sum:5 buckets:[5]}} {{schema:0 count:4 sum:4 buckets:[4]}} {{schema:0 count:4 sum:4 buckets:[4]}}
 
-# The first sample is in no window, but it tells that the second is the first after a reset.
+# A sample at the very begin of the first window is not read.
 eval instant at 2m histogram_count(sum_over_time(h[2m]))
-  expect warn msg:PromQL warning: conflicting counter resets during histogram aggregation (1:31)
+  expect no_warn
   {} 8
+
+# Between two windows it is, and tells that the next one is the first after a reset.
+eval range from 0 to 2m step 2m histogram_count(sum_over_time(h[2m]))
+  expect warn msg:PromQL warning: conflicting counter resets during histogram aggregation (1:31)
+  {} 5 8
 "#,
     );
 }
@@ -368,12 +373,19 @@ load 1m
   a{x="1"} 1
   a{x="2"} 1
   a{__type__="t", x="3"} 1
+  b{__type__="t", x="1"} 1
+  b{x="1"} 1
+  b{x="2"} _ 1
 
 eval instant at 0 histogram_quantile(0.5, h + ignoring(x) h)
   expect fail msg:vector cannot contain metrics with the same labelset
 
 eval instant at 0 a + ignoring(x) a
   expect fail msg:found duplicate series for the match group {} on the right hand-side of the operation: [{__name__="a", x="1"}, {__name__="a", x="2"}];many-to-many matching not allowed: matching labels must be unique on one side
+
+# What fails at an earlier step comes before.
+eval range from 0 to 1m step 1m b + ignoring(x) b
+  expect fail msg:vector cannot contain metrics with the same labelset
 "#,
     );
 }

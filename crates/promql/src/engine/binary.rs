@@ -281,6 +281,11 @@ impl Notes {
 }
 
 impl Failure {
+    /// May another one be met before it?
+    fn leaves_steps_before(&self) -> bool {
+        self.0.as_ref().is_none_or(|((step, ..), _)| *step > 0)
+    }
+
     fn note(&mut self, at: (usize, u8, usize), text: impl FnOnce() -> String) {
         if self.0.as_ref().is_none_or(|(earliest, _)| at < *earliest) {
             self.0 = Some((at, text()));
@@ -528,7 +533,7 @@ impl Pairs<'_, '_> {
             seen.union_with(&present);
         }
         self.matched.union_with(&present);
-        if !steps.is_none() && self.failure.0.is_none() {
+        if !steps.is_none() && self.failure.leaves_steps_before() {
             let drop_name = operation.return_bool && operation.evaluator.ctx.options.delayed_name_removal;
             if let Some(step) = self.out.add(Head { labels, drop_name }, steps) {
                 self.failure.note((step, 3, 0), || same_labelset().to_string());
@@ -575,13 +580,11 @@ impl Outputs {
             self.series.push(StepSeries { head, steps });
             return None;
         };
-        if let Some(step) = target.occupied().and(&steps.occupied()).first() {
-            return Some(step);
-        }
+        let twice = target.occupied().and(&steps.occupied()).first();
         steps.present.iter().for_each(|step| target.put(step, steps.values[step]));
         target.histograms.extend(steps.histograms);
         target.histograms.sort_by_key(|(step, _)| *step);
-        None
+        twice
     }
 }
 

@@ -121,7 +121,7 @@ impl<'c> Evaluator<'c> {
             ctx.decode(&*series[i], interval, column, held)?;
             if totals_only {
                 let times = (0..grid.count).map(|step| when.time(grid.time(step)));
-                let windows = times.map(|at| (at.saturating_sub(lookback).saturating_add(1), at));
+                let windows = times.map(|at| (at.saturating_sub(lookback), at));
                 mixed::keep_totals(column, windows, Behind::Next);
             }
             let mut out = Steps::absent(grid.count);
@@ -168,10 +168,7 @@ impl<'c> Evaluator<'c> {
         let (ctx, when, lookback) = (self.ctx, selector.when, self.ctx.lookback);
         let totals_only = selector.totals_only;
         let begin = when.time(grid.start).saturating_sub(lookback);
-        // Where only totals are read Prometheus reads from as long before the begin as the query is long.
-        let first_read = begin.saturating_sub(grid.until.saturating_sub(grid.start));
-        let from = if totals_only { first_read.saturating_sub(1) } else { begin };
-        let interval = left_open(from, when.time(grid.end()).saturating_add(lookback));
+        let interval = left_open(begin, when.time(grid.end()).saturating_add(lookback));
         let series = self.select(&selector.matchers, interval)?;
         let heads = series.heads(ctx)?;
         let names = metric_names(ctx, &heads)?;
@@ -179,7 +176,7 @@ impl<'c> Evaluator<'c> {
             let Scratch { column, held } = scratch;
             ctx.decode(&*series[i], interval, column, held)?;
             if totals_only {
-                mixed::keep_totals(column, std::iter::once((first_read, i64::MAX)), Behind::AtEnd);
+                mixed::keep_totals(column, std::iter::once((begin, i64::MAX)), Behind::AtEnd);
             }
             drop_stale(column);
             let (name, kind) = (&names[i], Extended::Smoothed);
@@ -203,9 +200,7 @@ impl<'c> Evaluator<'c> {
                     Some(Extended::Anchored) => (ctx.lookback, 0),
                     Some(Extended::Smoothed) => (ctx.lookback, ctx.lookback),
                 };
-                let begin = begin.saturating_sub(before);
-                // A sample at the very begin is in no window, but where only totals are read the next one is compared with it.
-                let interval = left_open(begin.saturating_sub(i64::from(totals_only)), end.saturating_add(after));
+                let interval = left_open(begin.saturating_sub(before), end.saturating_add(after));
                 let (when, range) = (windows.when, windows.range.saturating_add(before));
                 let series = self.select(matchers, interval)?;
                 let heads = series.heads(ctx)?;

@@ -53,8 +53,9 @@ impl Naive<'_> {
             }
         };
         let windows: Vec<(i64, i64)> = times.iter().map(read).collect();
+        let since = at.unwrap_or(frame.start) - offset;
         for (labels, points) in self.store.matching(&selector.matchers) {
-            let points = &self.as_read(selector, points, &windows);
+            let points = &self.as_read(selector, points, since - lookback, &windows);
             for (t, step) in times.iter().zip(&mut steps) {
                 let when = at.unwrap_or(*t) - offset;
                 let value = match selector.extended {
@@ -122,8 +123,9 @@ impl Naive<'_> {
                     (end - range - before, end + after)
                 };
                 let windows: Vec<(i64, i64)> = frame.times().into_iter().map(window_at).collect();
+                let since = at.unwrap_or(frame.start) - offset;
                 let series = self.store.matching(&matrix.vector.matchers).map(|(labels, points)| {
-                    let points = self.as_read(&matrix.vector, points, &windows);
+                    let points = self.as_read(&matrix.vector, points, since - range - before, &windows);
                     let steps = windows.iter().map(|(begin, end)| window(&points, *begin, *end)).collect();
                     SeriesWindows { labels: labels.clone(), drop_name: false, steps }
                 });

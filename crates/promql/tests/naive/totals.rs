@@ -42,13 +42,13 @@ fn collect(e: &Expr, totals: bool, found: &mut BTreeSet<usize>) {
 }
 
 impl Naive<'_> {
-    /// The points as the selector reads them in windows that begin and end so. Where a window begins behind all that has been
-    /// read, what came before is forgotten.
-    pub fn as_read(&self, selector: &VectorSelector, points: &Arc<Vec<Point>>, windows: &[(i64, i64)]) -> Arc<Vec<Point>> {
+    /// The points as the selector reads them behind a time in windows that begin and end so. Where a window begins behind all
+    /// that has been read, what came before is forgotten.
+    pub fn as_read(&self, selector: &VectorSelector, points: &Arc<Vec<Point>>, behind: i64, windows: &[(i64, i64)]) -> Arc<Vec<Point>> {
         if !self.totals.contains(&selector.span.start) {
             return Arc::clone(points);
         }
-        let mut read = Vec::new();
+        let mut read: Vec<Point> = points.iter().take_while(|point| point.t <= behind).cloned().collect();
         let mut last: Option<&FloatHistogram> = None;
         let mut reached = i64::MIN;
         for (begin, end) in windows {
