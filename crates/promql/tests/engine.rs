@@ -410,6 +410,9 @@ fn the_error_that_is_met_first_wins() {
          eval instant at 1m clamp_min(label_replace(a, \"y\", \"\", \"x\", \"(\"), scalar(a * on() a))
            expect fail msg: invalid regular expression in label_replace(): (
 
+         eval instant at 1m quantile_over_time(scalar(label_replace(a, \"y\", \"\", \"x\", \"(\")), (a * on() a)[1m:30s])
+           expect fail msg: found duplicate series for the match group {} on the right hand-side of the operation: [{__name__=\"a\", x=\"1\"}, {__name__=\"a\", x=\"2\"}];many-to-many matching not allowed: matching labels must be unique on one side
+
          eval instant at 1m predict_linear(a[1m] anchored, 1)
            expect fail msg: anchored modifier can only be used with: changes, delta, increase, rate, resets - not with predict_linear
         ",

@@ -247,7 +247,12 @@ impl<'c> Evaluator<'c> {
 
     fn window(self, function: WindowFunction, windows: &'c Windows, parameters: &'c [Plan], grid: Grid) -> Result<Source<'c>, QueryError> {
         let ctx = self.ctx;
-        let numbers = parameters.iter().map(|p| self.scalar(p, grid)).collect::<Result<Vec<_>, _>>()?;
+        let numbers = parameters.iter().map(|p| self.scalar(p, grid)).collect::<Result<Vec<_>, _>>();
+        if numbers.is_err() && matches!(windows.source, WindowSource::Subquery(..)) {
+            // Prometheus evaluates a subquery before the parameters.
+            self.columns(windows, grid, Taken::ByFunction)?.check(ctx)?;
+        }
+        let numbers = numbers?;
         check_refusal(windows)?;
         let Columns { heads, fill } = self.columns(windows, grid, Taken::ByFunction)?;
         let counter = matches!(function, WindowFunction::Rate | WindowFunction::Increase);

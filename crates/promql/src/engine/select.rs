@@ -56,6 +56,18 @@ pub(crate) struct Columns<'c> {
     pub fill: Fill<'c>,
 }
 
+impl Columns<'_> {
+    /// The first error in filling them.
+    pub fn check(&self, ctx: &Context<'_>) -> Result<(), QueryError> {
+        let (mut scratch, mut column) = (Scratch::new(ctx), Column::default());
+        for i in 0..self.heads.len() {
+            ctx.check()?;
+            (self.fill)(i, &mut scratch, &mut column)?;
+        }
+        Ok(())
+    }
+}
+
 /// What a selection takes for each series beside its labels: the store's view of it, and its head.
 const SERIES_BYTES: usize = 192;
 
