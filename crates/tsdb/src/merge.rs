@@ -255,30 +255,68 @@ impl MergedSeries {
     }
 }
 
-impl MergedSeries {
-    /// Decodes the chunks of all sources as one run, which is faster, if they hold floats alone and follow each other. Else
-    /// false, and the column is as it was.
-    fn decode_together(&self, range: Interval, column: &mut Column) -> bool {
-        let mut chunks = Vec::new();
-        let xor = |chunk: &EncodedChunk<'_>| chunk.encoding == Encoding::Xor as u8;
-        let in_order = |before: &EncodedChunk<'_>, after: &EncodedChunk<'_>| before.max_time < after.min_time;
-        if !self.sources.iter().all(|source| source.chunks(range, &mut chunks)) || !chunks.iter().all(xor) || !chunks.is_sorted_by(in_order)
-        {
-            return false;
+/// So many chunks decoded together are worth it.
+const TOGETHER: usize = 32;
+
+/// Decodes as many of these series as pay, and as there are columns. Those after the first that is not made of floats alone, in
+/// chunks that follow each other, are left. How many have been decoded; if any chunk is damaged none is, and the columns are as
+/// they were.
+fn decode_together<'s>(series: impl Iterator<Item = &'s dyn Series>, range: Interval, columns: &mut [Column]) -> usize {
+    let (mut chunks, mut ends) = (Vec::new(), Vec::new());
+    for series in series.take(columns.len()) {
+        let begin = chunks.len();
+        if !series.chunks(range, &mut chunks) || !follow(&chunks[begin..]) {
+            chunks.truncate(begin);
+            break;
         }
-        let before = column.len();
-        let chunks: Vec<(Encoding, &[u8])> = chunks.iter().map(|chunk| (Encoding::Xor, &*chunk.bytes)).collect();
-        let mut sound = true;
-        chunk::decode_run(&chunks, range.start.0..=range.end.0, column, |_, _| sound = false);
-        // Times that an index says of chunks need not be theirs.
-        sound &= ascend(&column.times[before..]);
-        if !sound {
-            // What is damaged, and where, the sources tell one by one.
-            column.times.truncate(before);
-            column.values.truncate(before);
-            column.starts.truncate(before);
+        ends.push(chunks.len());
+        if chunks.len() >= TOGETHER {
+            break;
         }
-        sound
+    }
+    if ends.is_empty() {
+        return 0;
+    }
+    let bytes: Vec<&[u8]> = chunks.iter().map(|chunk| &*chunk.bytes).collect();
+    let begins: Vec<usize> = columns.iter().take(ends.len()).map(Column::len).collect();
+    let mut rest = bytes.as_slice();
+    let mut list = |end: &usize| {
+        let (list, others) = rest.split_at(end - (bytes.len() - rest.len()));
+        rest = others;
+        list
+    };
+    let lists = ends.iter().map(&mut list).zip(columns.iter_mut());
+    let mut sound = chunk::decode_several(lists, range.start.0..=range.end.0).is_ok();
+    // Times that an index says of chunks need not be theirs.
+    sound = sound && columns.iter().zip(&begins).all(|(column, begin)| ascend(&column.times[*begin..]));
+    if !sound {
+        for (column, begin) in columns.iter_mut().zip(begins) {
+            column.times.truncate(begin);
+            column.values.truncate(begin);
+            column.starts.truncate(begin);
+        }
+        return 0;
+    }
+    ends.len()
+}
+
+/// Are these chunks of floats alone, each later than the one before?
+fn follow(chunks: &[EncodedChunk<'_>]) -> bool {
+    let xor = |chunk: &EncodedChunk<'_>| chunk.encoding == Encoding::Xor as u8;
+    chunks.iter().all(xor) && chunks.is_sorted_by(|before, after| before.max_time < after.min_time)
+}
+
+/// [`Series::decode_several`] of all that give their chunks.
+pub(crate) fn decode_several(
+    first: &dyn Series,
+    others: &[Box<dyn Series>],
+    range: Interval,
+    columns: &mut [Column],
+) -> Result<usize, SelectError> {
+    match decode_together(std::iter::once(first).chain(others.iter().map(|series| &**series)), range, columns) {
+        // What is damaged, and where, it tells by itself.
+        0 => first.decode(range, &mut columns[0]).map(|()| 1),
+        decoded => Ok(decoded),
     }
 }
 
@@ -288,7 +326,7 @@ impl Series for MergedSeries {
     }
 
     fn decode(&self, range: Interval, column: &mut Column) -> Result<(), SelectError> {
-        if self.decode_together(range, column) {
+        if decode_together(std::iter::once(self as &dyn Series), range, std::slice::from_mut(column)) == 1 {
             return Ok(());
         }
         let mut begins = Vec::with_capacity(self.sources.len());
@@ -326,6 +364,15 @@ impl Series for MergedSeries {
 
     fn samples_estimate(&self) -> usize {
         self.sources.iter().map(|source| source.samples_estimate()).sum()
+    }
+
+    fn chunks<'s>(&'s self, range: Interval, into: &mut Vec<EncodedChunk<'s>>) -> bool {
+        let begin = into.len();
+        self.sources.iter().all(|source| source.chunks(range, into)) && follow(&into[begin..])
+    }
+
+    fn decode_several(&self, others: &[Box<dyn Series>], range: Interval, columns: &mut [Column]) -> Result<usize, SelectError> {
+        decode_several(self, others, range, columns)
     }
 }
 

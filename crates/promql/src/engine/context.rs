@@ -7,6 +7,7 @@ use super::memory::{Charge, Ledger, Size};
 use super::mixed;
 use super::profile::{Profile, Scope};
 use super::shared::Shared;
+use super::source::Scratch;
 use super::tally::Counts;
 use super::vector::Grid;
 use crate::plan::Plan;
@@ -171,19 +172,30 @@ impl<'q> Context<'q> {
         }
     }
 
-    /// Decodes a series' samples into a column and charges what that takes. Damaged chunks cost their samples, and the answer
-    /// says so.
-    pub fn decode(&self, series: &dyn Series, interval: Interval, column: &mut Column, held: &mut Charge) -> Result<(), QueryError> {
-        column.clear();
-        match series.decode(interval, column) {
-            Err(SelectError::Corrupt(text)) => self.annotate(|a| a.storage_warning(text)),
-            other => other.map_err(storage_error)?,
+    /// Decodes the samples of a series, one of these, into a column and charges what that takes. Damaged chunks cost their
+    /// samples, and the answer says so.
+    pub fn decode(
+        &self,
+        series: &[Box<dyn Series>],
+        i: usize,
+        interval: Interval,
+        column: &mut Column,
+        scratch: &mut Scratch,
+    ) -> Result<(), QueryError> {
+        let Scratch { ahead, held, upto, .. } = scratch;
+        if !ahead.take(i, column) {
+            // A newest sample that is known is no more than copied.
+            let others = if series[i].samples_estimate() > 1 { (*upto).clamp(i + 1, series.len()) } else { i + 1 };
+            match ahead.decode(series, i..others, interval, column) {
+                Err(SelectError::Corrupt(text)) => self.annotate(|a| a.storage_warning(text)),
+                other => other.map_err(storage_error)?,
+            }
         }
         let bytes = column_bytes(column);
         if let Some(profile) = self.profile {
             profile.decoded(column.len(), bytes);
         }
-        held.grow_to(bytes)
+        held.grow_to(bytes + ahead.bytes())
     }
 
     /// Whatever happens until it is dropped is the work of this part, if anyone wants to know.

@@ -9,6 +9,7 @@
 //! - What is held is charged to the query; past `max_samples` it fails instead of growing.
 
 mod aggregate;
+mod ahead;
 mod annotations;
 pub mod api;
 mod binary;

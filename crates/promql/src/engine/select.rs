@@ -129,12 +129,12 @@ impl<'c> Evaluator<'c> {
         let heads = series.heads(ctx)?;
         let counter = Counter::new(ctx, self.tally);
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
-            let Scratch { column, held } = scratch;
-            ctx.decode(&*series[i], interval, column, held)?;
+            let mut column = std::mem::take(&mut scratch.column);
+            ctx.decode(&series, i, interval, &mut column, scratch)?;
             if totals_only {
                 let times = (0..grid.count).map(|step| when.time(grid.time(step)));
                 let windows = times.map(|at| (at.saturating_sub(lookback), at));
-                mixed::keep_totals(column, windows, Behind::Next);
+                mixed::keep_totals(&mut column, windows, Behind::Next);
             }
             let mut out = Steps::absent(grid.count);
             let mut newest = Border::default();
@@ -170,6 +170,7 @@ impl<'c> Evaluator<'c> {
                 }
             }
             counter.instant(&out);
+            scratch.column = column;
             Ok(out)
         });
         Ok(Source { heads, steps: grid.count, compute })
@@ -185,15 +186,16 @@ impl<'c> Evaluator<'c> {
         let heads = series.heads(ctx)?;
         let names = metric_names(ctx, &heads)?;
         let compute = Box::new(move |i: usize, scratch: &mut Scratch| {
-            let Scratch { column, held } = scratch;
-            ctx.decode(&*series[i], interval, column, held)?;
+            let mut column = std::mem::take(&mut scratch.column);
+            ctx.decode(&series, i, interval, &mut column, scratch)?;
             if totals_only {
-                mixed::keep_totals(column, std::iter::once((begin, i64::MAX)), Behind::AtEnd);
+                mixed::keep_totals(&mut column, std::iter::once((begin, i64::MAX)), Behind::AtEnd);
             }
-            drop_stale(column);
+            drop_stale(&mut column);
             let (name, kind) = (&names[i], Extended::Smoothed);
             let pace = Pace::new(ctx);
-            let out = extended::Windows { ctx, pace: &pace, column, kind, grid, when, range: 0, name, span }.smoothed();
+            let out = extended::Windows { ctx, pace: &pace, column: &column, kind, grid, when, range: 0, name, span }.smoothed();
+            scratch.column = column;
             pace.outcome().map(|()| out)
         });
         Ok(Source { heads, steps: grid.count, compute })
@@ -217,7 +219,7 @@ impl<'c> Evaluator<'c> {
                 let series = self.select(matchers, interval)?;
                 let heads = series.heads(ctx)?;
                 let fill = Box::new(move |i: usize, scratch: &mut Scratch, column: &mut Column| {
-                    ctx.decode(&*series[i], interval, column, &mut scratch.held)?;
+                    ctx.decode(&series, i, interval, column, scratch)?;
                     if totals_only {
                         let times = (0..grid.count).map(|step| when.time(grid.time(step)));
                         let ends = times.map(|at| (at.saturating_sub(range), at.saturating_add(after)));

@@ -1,6 +1,7 @@
 //! Series that are still to be computed: labels first, values on demand, in parallel, and handed
 //! out in series order, so that whoever adds them up gets the same bits with any number of threads.
 
+use super::ahead::Ahead;
 use super::api::QueryError;
 use super::bulk::Bulk;
 use super::by_labels::ByLabels;
@@ -16,12 +17,15 @@ use storage::Column;
 /// Buffers of one worker, charged to the query.
 pub(crate) struct Scratch {
     pub column: Column,
+    pub ahead: Ahead,
     pub held: Charge,
+    /// Series up to this one will be asked for, each after the one before it.
+    pub upto: usize,
 }
 
 impl Scratch {
     pub fn new(ctx: &Context<'_>) -> Self {
-        Self { column: Column::default(), held: ctx.account() }
+        Self { column: Column::default(), ahead: Ahead::new(), held: ctx.account(), upto: 0 }
     }
 }
 
@@ -45,6 +49,8 @@ pub(crate) struct Materialised {
 const BATCH_VALUES: usize = 1 << 18;
 /// In so many parts.
 const PARTS: usize = 4;
+/// So many series one thread takes after each other: those of few chunks are decoded together.
+const RUN: usize = 16;
 /// Below so many values threads cost more than they save.
 const PARALLEL_VALUES: usize = 4096;
 
@@ -92,36 +98,41 @@ impl<'c> Source<'c> {
         f: &mut impl FnMut(usize, Steps) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         let few = ctx.profile.is_some() || batch.len() * self.steps.max(32) < PARALLEL_VALUES;
+        scratch.upto = batch.end;
         while few || ctx.is_alone() {
             let Some(i) = batch.next() else { return Ok(()) };
             ctx.check()?;
             f(i, (self.compute)(i, scratch)?)?;
         }
         let mut held = ctx.charge(batch.len(), self.steps)?;
-        let mut give = |(begin, computed): (usize, Vec<Steps>)| {
-            for (i, steps) in computed.into_iter().enumerate() {
+        let mut give = |(begin, computed): (usize, Vec<Vec<Steps>>)| {
+            for (i, steps) in computed.into_iter().flatten().enumerate() {
                 f(begin + i, steps)?;
             }
             Ok(())
         };
         // Nothing may be left when it has run alone for long enough.
         let part = batch.len().div_ceil(PARTS).max(1);
-        // Those of few steps are not worth being taken one by one.
-        let together = (PARALLEL_VALUES / self.steps.max(1)).clamp(1, 4);
         let mut before = None;
         for begin in batch.clone().step_by(part) {
+            let end = batch.end.min(begin + part);
             let compute = || {
-                let series = (begin..batch.end.min(begin + part)).into_par_iter().with_min_len(together);
-                let steps = |scratch: &mut Scratch, i| {
-                    ctx.check()?;
-                    (self.compute)(i, scratch)
+                let runs = (begin..end).into_par_iter().step_by(RUN);
+                let steps = |scratch: &mut Scratch, from| {
+                    let upto = end.min(from + RUN);
+                    scratch.upto = upto;
+                    let step = |i| {
+                        ctx.check()?;
+                        (self.compute)(i, scratch)
+                    };
+                    (from..upto).map(step).collect::<Result<Vec<_>, QueryError>>()
                 };
-                series.map_init(|| Scratch::new(ctx), steps).collect::<Result<Vec<_>, QueryError>>()
+                runs.map_init(|| Scratch::new(ctx), steps).collect::<Result<Vec<_>, QueryError>>()
             };
             let (computed, given) = ctx.on_all_threads(compute, || before.take().map_or(Ok(()), &mut give));
             given?;
             let computed = computed?;
-            held.add(Size::bytes(computed.iter().map(Steps::histogram_bytes).sum()))?;
+            held.add(Size::bytes(computed.iter().flatten().map(Steps::histogram_bytes).sum()))?;
             before = Some((begin, computed));
         }
         before.map_or(Ok(()), give)

@@ -260,4 +260,8 @@ impl Series for BlockSeries {
             true
         })
     }
+
+    fn decode_several(&self, others: &[Box<dyn Series>], range: Interval, columns: &mut [Column]) -> Result<usize, SelectError> {
+        merge::decode_several(self, others, range, columns)
+    }
 }

@@ -1,4 +1,4 @@
-//! XOR chunks of one series, decoded several at a time.
+//! XOR chunks decoded several at a time, of one series or of several.
 //!
 //! Where a sample begins depends on how long the one before is, and that on whether its value changed, which no processor can
 //! foresee: decoding one chunk is waiting, or guessing wrong, most of the time. Chunks do not depend on each other: they are
@@ -13,64 +13,138 @@ use super::xor_decoder::Decoder;
 use std::mem::MaybeUninit;
 use std::ops::RangeInclusive;
 
-/// So many are walked in turn.
-const LANES: usize = 4;
 /// Zeros behind all streams: the last sample is looked at through a window of so many bytes.
 const PADDING: usize = 16;
 
-/// Appends the samples with times in `range` of chunks that follow each other. On an error `times` and `values` are as they were.
-pub(super) fn decode(chunks: &[&[u8]], range: RangeInclusive<i64>, times: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<(), Corrupt> {
-    decode_by(whole, chunks, range, times, values)
+/// Chunks that follow each other, and what their samples are appended to.
+pub(super) struct Stretch<'c, 'v> {
+    pub chunks: &'c [&'c [u8]],
+    pub times: &'v mut Vec<i64>,
+    pub values: &'v mut Vec<f64>,
 }
 
-/// Fills the slices, which have room for just as many samples.
-type Whole = fn(&[&[u8]], &mut [MaybeUninit<i64>], &mut [MaybeUninit<f64>]) -> Result<(), Corrupt>;
+/// Appends the samples with times in `range`. On an error all times and values are as they were.
+pub(super) fn decode(stretches: &mut [Stretch<'_, '_>], range: RangeInclusive<i64>) -> Result<(), Corrupt> {
+    decode_by(walk, stretches, range)
+}
 
-fn decode_by(
-    whole: Whole,
-    chunks: &[&[u8]],
-    range: RangeInclusive<i64>,
-    times: &mut Vec<i64>,
-    values: &mut Vec<f64>,
-) -> Result<(), Corrupt> {
-    let before = times.len();
-    // What is cut off at the front moves all that is behind it, so it should not be much.
-    if let [first, others @ ..] = chunks
-        && others.len() >= LANES
-        && first_time(first).is_some_and(|time| time < *range.start())
-    {
-        decode_by(whole, &[first], range.clone(), times, values)?;
-        return decode_by(whole, others, range, times, values).inspect_err(|_| {
-            times.truncate(before);
-            values.truncate(before);
-        });
+/// Decodes what is left of these chunks, which lie in one stream with [`PADDING`] behind it.
+type Walk = fn(&[u8], Vec<Lane<'_, '_>>) -> Result<(), Corrupt>;
+
+fn decode_by(walk: Walk, stretches: &mut [Stretch<'_, '_>], range: RangeInclusive<i64>) -> Result<(), Corrupt> {
+    let layouts = stretches.iter().map(|stretch| Layout::of(stretch.chunks, *range.start())).collect::<Result<Vec<_>, _>>()?;
+    let fronts = layouts.iter().map(|layout| layout.front).sum();
+    let (mut front_times, mut front_values): (Vec<i64>, Vec<f64>) = (Vec::with_capacity(fronts), Vec::with_capacity(fronts));
+    let mut rooms = Vec::with_capacity(stretches.iter().map(|stretch| stretch.chunks.len()).sum());
+    let mut front =
+        Room { times: &mut front_times.spare_capacity_mut()[..fronts], values: &mut front_values.spare_capacity_mut()[..fronts] };
+    for (Stretch { chunks, times, values }, layout) in stretches.iter_mut().zip(&layouts) {
+        times.reserve(layout.count);
+        values.reserve(layout.count);
+        let mut rest =
+            Room { times: &mut times.spare_capacity_mut()[..layout.count], values: &mut values.spare_capacity_mut()[..layout.count] };
+        let mut chunks = chunks.iter();
+        if layout.front > 0 {
+            rooms.extend(chunks.next().map(|chunk| (*chunk, front.take(layout.front))));
+            rest.take(layout.kept);
+        }
+        rooms.extend(chunks.map(|chunk| (*chunk, rest.take(usize::from(sample_count(chunk).unwrap_or(0))))));
     }
-    let mut count = 0;
-    for chunk in chunks {
-        count += usize::from(checked_count(chunk)?);
-    }
-    times.reserve(count);
-    values.reserve(count);
-    whole(chunks, &mut times.spare_capacity_mut()[..count], &mut values.spare_capacity_mut()[..count])?;
-    // SAFETY: both have room for as many more, and `whole` filled it: each lane has the room of its chunk's samples, the
-    // chunks' samples are as many together, and where a lane leaves any of its room empty it has failed.
+    each_lane(rooms, walk)?;
+    // SAFETY: both have room for as many, and all of it is filled: each chunk has had the room of its samples, and where it leaves
+    // any of that empty it has failed.
     #[expect(unsafe_code, reason = "filling the room with zeros first takes as long as a twentieth of a query over a day")]
     unsafe {
-        times.set_len(before + count);
-        values.set_len(before + count);
+        front_times.set_len(fronts);
+        front_values.set_len(fronts);
     }
-    // Mostly there is nothing to leave out.
+    let mut from = 0;
+    for (Stretch { times, values, .. }, layout) in stretches.iter_mut().zip(&layouts) {
+        let upto = from + layout.front;
+        let cut = from + front_times[from..upto].partition_point(|time| time < range.start());
+        let rest = layout.count - layout.front;
+        let count = append(times, layout.kept, rest, &front_times[cut..upto]);
+        append(values, layout.kept, rest, &front_values[cut..upto]);
+        from = upto;
+        leave_out(times, values, times.len() - count, &range);
+    }
+    Ok(())
+}
+
+/// Where a stretch's samples go.
+struct Layout {
+    /// Of all chunks.
+    count: usize,
+    /// Those of the first one, if it begins before the range: they are decoded elsewhere, as leaving out the first of them would
+    /// move all others.
+    front: usize,
+    /// So many of these are likely to stay.
+    kept: usize,
+}
+
+impl Layout {
+    fn of(chunks: &[&[u8]], start: i64) -> Result<Self, Corrupt> {
+        let mut count = 0;
+        for chunk in chunks {
+            count += usize::from(checked_count(chunk)?);
+        }
+        let first = chunks.first().copied().unwrap_or_default();
+        let Some(begin) = first_time(first).filter(|begin| *begin < start) else { return Ok(Self { count, front: 0, kept: 0 }) };
+        let front = usize::from(sample_count(first).unwrap_or(0));
+        // As if they were at equal distances up to the next chunk.
+        let next = chunks.get(1).and_then(|next| first_time(next)).unwrap_or(start);
+        let (before, span) = (i128::from(start) - i128::from(begin), (i128::from(next) - i128::from(begin)).max(1));
+        let left_out = (before * front as i128 + span - 1) / span;
+        Ok(Self { count, front, kept: front - usize::try_from(left_out).map_or(front, |n| n.min(front)) })
+    }
+}
+
+/// Room for samples.
+struct Room<'v> {
+    times: &'v mut [MaybeUninit<i64>],
+    values: &'v mut [MaybeUninit<f64>],
+}
+
+impl<'v> Room<'v> {
+    /// The first part of it.
+    fn take(&mut self, count: usize) -> Self {
+        let (times, times_after) = std::mem::take(&mut self.times).split_at_mut(count);
+        let (values, values_after) = std::mem::take(&mut self.values).split_at_mut(count);
+        (self.times, self.values) = (times_after, values_after);
+        Self { times, values }
+    }
+}
+
+/// Appends `front` and the `rest` elements that lie in the room of `into`, behind a gap; how many these are.
+fn append<T: Copy>(into: &mut Vec<T>, gap: usize, rest: usize, front: &[T]) -> usize {
+    let room = into.spare_capacity_mut();
+    if front.len() != gap {
+        room.copy_within(gap..gap + rest, front.len());
+    }
+    for (to, value) in room.iter_mut().zip(front) {
+        to.write(*value);
+    }
+    let count = front.len() + rest;
+    // SAFETY: the first ones are filled here, and the others, each in the room of its chunk, by who decoded these.
+    #[expect(unsafe_code, reason = "as above")]
+    unsafe {
+        into.set_len(into.len() + count);
+    }
+    count
+}
+
+/// Leaves out what is behind the index `from` and not in the range; mostly there is nothing.
+fn leave_out(times: &mut Vec<i64>, values: &mut Vec<f64>, from: usize, range: &RangeInclusive<i64>) {
     if times.last().is_some_and(|last| last > range.end()) {
-        let to = before + times[before..].partition_point(|time| time <= range.end());
+        let to = from + times[from..].partition_point(|time| time <= range.end());
         times.truncate(to);
         values.truncate(to);
     }
-    if times.get(before).is_some_and(|first| first < range.start()) {
-        let from = before + times[before..].partition_point(|time| time < range.start());
-        times.drain(before..from);
-        values.drain(before..from);
+    if times.get(from).is_some_and(|first| first < range.start()) {
+        let to = from + times[from..].partition_point(|time| time < range.start());
+        times.drain(from..to);
+        values.drain(from..to);
     }
-    Ok(())
 }
 
 /// What the header says, if there can be so many.
@@ -125,24 +199,15 @@ impl Pace {
     }
 }
 
-/// All samples, to each place of the slices.
-fn whole(chunks: &[&[u8]], times: &mut [MaybeUninit<i64>], values: &mut [MaybeUninit<f64>]) -> Result<(), Corrupt> {
-    each_lane(chunks, times, values, |streams, lanes| {
-        #[cfg(target_arch = "x86_64")]
-        let Some(lanes) = wide::decode(streams, lanes)? else { return Ok(()) };
-        in_turn(streams, lanes)
-    })
+fn walk(streams: &[u8], lanes: Vec<Lane<'_, '_>>) -> Result<(), Corrupt> {
+    #[cfg(target_arch = "x86_64")]
+    let Some(lanes) = wide::decode(streams, lanes)? else { return Ok(()) };
+    in_turn(streams, lanes)
 }
 
-/// Gives `decode` what is left to be done: all but chunks that stand still. They lie in one stream, with [`PADDING`] behind it.
-fn each_lane(
-    chunks: &[&[u8]],
-    mut times: &mut [MaybeUninit<i64>],
-    mut values: &mut [MaybeUninit<f64>],
-    decode: impl FnOnce(&[u8], Vec<Lane<'_, '_>>) -> Result<(), Corrupt>,
-) -> Result<(), Corrupt> {
-    // Those that stand still go by themselves, and so does one alone; the others from one stream.
-    let lively = chunks.iter().filter(|chunk| Pace::of(chunk) != Pace::Idle);
+/// Decodes all samples of chunks, each to its room, which it fills. All but those that stand still and one alone are left to `walk`.
+fn each_lane(rooms: Vec<(&[u8], Room<'_>)>, walk: Walk) -> Result<(), Corrupt> {
+    let lively = rooms.iter().map(|(chunk, _)| chunk).filter(|chunk| Pace::of(chunk) != Pace::Idle);
     let (count, len) = lively.clone().fold((0, 0), |(count, len), chunk| (count + 1, len + chunk.len() - HEADER_LEN));
     let mut streams = Vec::new();
     if count > 1 {
@@ -150,17 +215,12 @@ fn each_lane(
         lively.for_each(|chunk| streams.extend_from_slice(&chunk[HEADER_LEN..]));
         streams.extend_from_slice(&[0; PADDING]);
     }
-    let mut waiting: Vec<Lane<'_, '_>> = Vec::new();
+    let mut waiting: Vec<Lane<'_, '_>> = Vec::with_capacity(count);
     let mut at = 0;
-    for chunk in chunks {
-        let count = sample_count(chunk).unwrap_or(0);
-        let (times_here, times_after) = std::mem::take(&mut times).split_at_mut(usize::from(count));
-        let (values_here, values_after) = std::mem::take(&mut values).split_at_mut(usize::from(count));
-        (times, values) = (times_after, values_after);
-        let pace = Pace::of(chunk);
-        let lane = |decoder, times, values| Lane { decoder, pace, times, values };
+    for (chunk, Room { times, values }) in rooms {
+        let (pace, count) = (Pace::of(chunk), sample_count(chunk).unwrap_or(0));
         if pace == Pace::Idle || streams.is_empty() {
-            let lane = lane(Decoder::new(chunk, HEADER_LEN..chunk.len(), count), times_here, values_here);
+            let lane = Lane { decoder: Decoder::new(chunk, HEADER_LEN..chunk.len(), count), pace, times, values };
             if pace == Pace::Idle {
                 lane.idle()?
             } else {
@@ -170,9 +230,9 @@ fn each_lane(
         }
         let begin = at;
         at += chunk.len() - HEADER_LEN;
-        waiting.push(lane(Decoder::new(&streams, begin..at, count), times_here, values_here));
+        waiting.push(Lane { decoder: Decoder::new(&streams, begin..at, count), pace, times, values });
     }
-    decode(&streams, waiting)
+    walk(&streams, waiting)
 }
 
 /// A sample of each of four chunks in turn.

@@ -66,13 +66,37 @@ fn run(chunks: &[Vec<u8>], range: RangeInclusive<i64>) -> (Vec<(i64, u64)>, Vec<
     (column.times.into_iter().zip(column.values.into_iter().map(f64::to_bits)).collect(), damaged)
 }
 
-/// In turn, which is not the way everywhere; nothing where a chunk is damaged.
-fn without_registers(chunks: &[Vec<u8>]) -> (Vec<(i64, u64)>, bool) {
+/// Lists of so many chunks together, the last one of what is left, behind a sample that is there already; only that where a chunk
+/// is damaged.
+fn together(chunks: &[Vec<u8>], lists: &[usize], range: RangeInclusive<i64>, walk: Walk) -> (Vec<Vec<(i64, u64)>>, bool) {
     let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
-    let (mut times, mut values) = (Vec::new(), Vec::new());
-    let in_turn: Whole = |chunks, times, values| each_lane(chunks, times, values, in_turn);
-    let sound = decode_by(in_turn, &chunks, i64::MIN..=i64::MAX, &mut times, &mut values).is_ok();
-    (times.into_iter().zip(values.into_iter().map(f64::to_bits)).collect(), sound)
+    let lists = split(&chunks, lists);
+    let mut columns = vec![(vec![i64::MIN], vec![-1.0]); lists.len()];
+    let stretch = |(chunks, (times, values))| Stretch { chunks, times, values };
+    let mut stretches: Vec<Stretch<'_, '_>> =
+        lists.iter().copied().zip(columns.iter_mut().map(|(times, values)| (times, values))).map(stretch).collect();
+    let sound = decode_by(walk, &mut stretches, range).is_ok();
+    let samples = |(times, values): (Vec<i64>, Vec<f64>)| {
+        assert_eq!((times[0], values[0]), (i64::MIN, -1.0));
+        times.into_iter().zip(values.into_iter().map(f64::to_bits)).skip(1).collect()
+    };
+    (columns.into_iter().map(samples).collect(), sound)
+}
+
+fn split<'c, T>(mut rest: &'c [T], lists: &[usize]) -> Vec<&'c [T]> {
+    let mut parts = Vec::new();
+    for len in lists {
+        let (list, others) = rest.split_at(rest.len().min(*len));
+        (parts, rest) = ([parts, vec![list]].concat(), others);
+    }
+    parts.push(rest);
+    parts
+}
+
+/// In turn, which is not the way everywhere.
+fn without_registers(chunks: &[Vec<u8>]) -> (Vec<(i64, u64)>, bool) {
+    let (mut samples, sound) = together(chunks, &[], i64::MIN..=i64::MAX, in_turn);
+    (samples.remove(0), sound)
 }
 
 proptest! {
@@ -84,6 +108,20 @@ proptest! {
             prop_assert_eq!(run(&chunks, range.clone()), plain(&chunks, range));
         }
         prop_assert_eq!(without_registers(&chunks), (plain(&chunks, i64::MIN..=i64::MAX).0, true));
+    }
+
+    #[test]
+    fn lists_together_are_lists_one_by_one(
+        chunks in chunks(),
+        lists in prop::collection::vec(0..6usize, 0..8),
+        from in -2_000_000..40_000_000i64,
+        len in 0..60_000_000i64,
+    ) {
+        let range = from..=from + len;
+        let each: Vec<Vec<(i64, u64)>> = split(&chunks, &lists).into_iter().map(|list| plain(list, range.clone()).0).collect();
+        for way in [walk as Walk, in_turn] {
+            prop_assert_eq!(together(&chunks, &lists, range.clone(), way), (each.clone(), true));
+        }
     }
 
     #[test]

@@ -190,7 +190,7 @@ pub(crate) fn first_time(bytes: &[u8]) -> Option<i64> {
 /// # Errors
 /// [`Corrupt`] when the bytes end too early or hold what no writer writes.
 pub fn decode(bytes: &[u8], range: RangeInclusive<i64>, times: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<(), Corrupt> {
-    lanes::decode(&[bytes], range, times, values)
+    lanes::decode(&mut [lanes::Stretch { chunks: &[bytes], times, values }], range)
 }
 
 /// The lowest `len` bits of a number.

@@ -567,4 +567,8 @@ impl Series for HeadSeries {
     fn chunks<'s>(&'s self, range: Interval, into: &mut Vec<EncodedChunk<'s>>) -> bool {
         self.copied.chunks(&self.copied.series[self.at as usize], range, into)
     }
+
+    fn decode_several(&self, others: &[Box<dyn Series>], range: Interval, columns: &mut [Column]) -> Result<usize, SelectError> {
+        merge::decode_several(self, others, range, columns)
+    }
 }
