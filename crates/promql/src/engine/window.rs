@@ -221,6 +221,15 @@ impl Windowed<'_> {
                 && self.times.get(ends).is_none_or(|time| at.wrapping_add(by) < *time)
         };
         let most = (self.grid.count - 1 - step).min(RUN_MAX);
+        // Those of times at equal distances are, each with the times beside it.
+        let first = begin.saturating_sub(1);
+        let beside = end.saturating_add(most.saturating_mul(run.stride)).saturating_add(1).min(self.times.len());
+        let even = first + even(&self.times[first..beside]);
+        let last = if even == self.times.len() { even } else { even.saturating_sub(1) };
+        let even = (last.saturating_sub(end) / run.stride).min(most);
+        if even > 1 {
+            return even;
+        }
         1 + (2..=most).take_while(|i| is_alike(*i)).count()
     }
 
@@ -396,6 +405,24 @@ impl Windowed<'_> {
 #[multiversion::multiversion(targets("x86_64+avx2"))]
 fn any_falls(values: &[f64]) -> bool {
     values.iter().skip(1).zip(values).fold(false, |any, (next, before)| any | (next < before))
+}
+
+/// How many of these times, from the first on, are at equal distances.
+#[multiversion::multiversion(targets("x86_64+avx2"))]
+fn even(times: &[i64]) -> usize {
+    let [first, second, ..] = times else { return times.len() };
+    let distance = second.wrapping_sub(*first);
+    let is_uneven = |(a, b): (&i64, &i64)| b.wrapping_sub(*a) ^ distance;
+    let mut at = 1;
+    // Many at once, and then one by one where it ends.
+    for block in times[1..].chunks(64) {
+        let before = &times[at - 1..at - 1 + block.len()];
+        if before.iter().zip(block).fold(0, |any, pair| any | is_uneven(pair)) != 0 {
+            return at + before.iter().zip(block).take_while(|pair| is_uneven(*pair) == 0).count();
+        }
+        at += block.len();
+    }
+    at
 }
 
 /// How many samples lie before a limit, which never falls from one call to the next, or on it.
