@@ -5,6 +5,9 @@
 //! - Layout: each string as a LEB128 length and its bytes; name, value, name, value, …
 //!   so equality and hashing are those of one byte string.
 
+mod packer;
+
+pub use packer::{Packer, Unpackable};
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -54,6 +57,20 @@ impl Labels {
     /// Pairs in order of name.
     pub fn iter(&self) -> Iter<'_> {
         Iter(&self.0)
+    }
+
+    /// As [`Self::iter`], as bytes.
+    pub fn iter_bytes(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            if at == self.0.len() {
+                return None;
+            }
+            let (name, value_at) = text_at(&self.0, at);
+            let (value, end) = text_at(&self.0, value_at);
+            at = end;
+            Some((name, value))
+        })
     }
 
     /// The value of `name`, if it is there.
@@ -171,7 +188,14 @@ impl<'a> Iterator for Iter<'a> {
 
 /// The first place at which both have a byte, and not the same.
 fn first_difference(a: &[u8], b: &[u8]) -> Option<usize> {
-    let same = a.chunks_exact(8).zip(b.chunks_exact(8)).take_while(|(a, b)| a == b).count() * 8;
+    let (words_a, words_b) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
+    for (at, (a, b)) in words_a.iter().zip(words_b).enumerate() {
+        let differs = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        if differs != 0 {
+            return Some(8 * at + differs.trailing_zeros() as usize / 8);
+        }
+    }
+    let same = 8 * words_a.len().min(words_b.len());
     let rest = a[same..].iter().zip(&b[same..]).position(|(a, b)| a != b)?;
     Some(same + rest)
 }

@@ -23,6 +23,7 @@ use super::table::{Table, spread};
 use bulk::Bulk;
 use foldhash::fast::FixedState;
 use model::Labels;
+use model::labels::Packer;
 use roaring::RoaringBitmap;
 use std::hash::BuildHasher;
 use storage::{SeriesHandle, SeriesRef, Slot};
@@ -287,6 +288,12 @@ impl Index {
     /// The labels of a slot that has a series or is in limbo.
     pub fn labels(&self, slot: u32) -> Labels {
         Labels::from_sorted(self.pair_ids(slot).map(|pair| self.pairs.texts(pair)))
+    }
+
+    /// As [`Self::labels`]; the packer has packed no others than those of this index since it is locked.
+    pub(super) fn pack(&self, slot: u32, packer: &mut Packer<PairId>) -> Labels {
+        let texts = |pair: &PairId| Some(self.pairs.texts(*pair));
+        packer.pack(self.pair_ids(slot), texts).expect("what is in the index has come from labels")
     }
 
     /// The label pairs of a slot that has a series or is in limbo, in order of name.

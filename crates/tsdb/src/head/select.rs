@@ -13,6 +13,7 @@ use super::slab::{Slab, slab_number};
 use crate::chunk::{self, Encoding, Sample, Value};
 use crate::merge;
 use crate::tombstones::Intervals;
+use model::labels::Packer;
 use model::{Labels, Matcher, Timestamp};
 use roaring::RoaringBitmap;
 use std::borrow::Cow;
@@ -466,9 +467,10 @@ impl Head {
         // Whoever wants to add series gets the index in between.
         for some in series.chunks_mut(LABELLED_AT_ONCE) {
             let index = self.read_index();
+            let mut packer = Packer::default();
             for entry in some {
                 checks.step()?;
-                entry.labels = index.labels(entry.slot);
+                entry.labels = index.pack(entry.slot, &mut packer);
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use super::{Corrupt, HEADER_BYTES, MAGIC, SERIES_ALIGN, Toc, checked, section};
 use crate::block::cursor::Cursor;
 use crate::block::{ChunkMeta, ChunkRef, SeriesEntry, SeriesId, SymbolPair};
 use hashbrown::HashMap;
-use model::Labels;
+use model::labels::{Packer, Unpackable};
 use std::sync::Arc;
 use world::Map;
 
@@ -181,21 +181,23 @@ fn pairs(entry: &mut Cursor<'_>, each: &mut impl FnMut(u32, u32)) -> Result<(), 
 pub(crate) struct SeriesReader<'i> {
     index: &'i Index,
     met: HashMap<u32, &'i str, foldhash::fast::RandomState>,
-    pairs: Vec<(&'i str, &'i str)>,
+    /// By the symbols of name and value.
+    packer: Packer<(u32, u32)>,
+    pairs: Vec<(u32, u32)>,
 }
 
 impl<'i> SeriesReader<'i> {
     pub fn new(index: &'i Index) -> Self {
-        Self { index, met: HashMap::default(), pairs: Vec::new() }
+        Self { index, met: HashMap::default(), packer: Packer::default(), pairs: Vec::new() }
     }
 
     /// Reads a series' labels and chunks.
     pub fn read(&mut self, id: SeriesId, into: &mut SeriesEntry) -> Result<(), Corrupt> {
         into.chunks.clear();
         let mut entry = self.index.entry(id)?;
-        let (index, met, texts) = (self.index, &mut self.met, &mut self.pairs);
-        texts.clear();
-        let mut whole = true;
+        let Self { index, met, packer, pairs: symbols } = self;
+        symbols.clear();
+        pairs(&mut entry, &mut |name, value| symbols.push((name, value)))?;
         let mut look_up = |symbol: u32| match met.get(&symbol) {
             Some(text) => Some(*text),
             None => {
@@ -207,17 +209,11 @@ impl<'i> SeriesReader<'i> {
                 Some(text)
             }
         };
-        pairs(&mut entry, &mut |name, value| match (look_up(name), look_up(value)) {
-            (Some(name), Some(value)) => texts.push((name, value)),
-            _ => whole = false,
+        let packed = packer.pack(symbols.drain(..), |(name, value)| Some((look_up(*name)?, look_up(*value)?)));
+        into.labels = packed.map_err(|why| match why {
+            Unpackable::Unknown => Corrupt("lookup label: unknown symbol"),
+            Unpackable::Order => BAD_ORDER,
         })?;
-        if !whole {
-            return Err(Corrupt("lookup label: unknown symbol"));
-        }
-        if !texts.is_sorted_by(|a, b| a.0 < b.0) || texts.iter().any(|(name, value)| name.is_empty() || value.is_empty()) {
-            return Err(BAD_ORDER);
-        }
-        into.labels = Labels::from_sorted(texts.iter().copied());
         chunks(&mut entry, &mut into.chunks)
     }
 }
