@@ -120,6 +120,12 @@ def order_of_addition(case):
     return near.data(case.ref.json["data"], case.test.json["data"]) is None
 
 
+def amplified(case):
+    """A last bit of a sum, as far as an angle makes it count."""
+    near = type(case.comparison)(1e-9, case.comparison.annotations)
+    return near.data(case.ref.json["data"], case.test.json["data"]) is None
+
+
 KNOWN = [
     Known(
         "samples of repaired histograms",
@@ -156,6 +162,14 @@ KNOWN = [
         re.compile(r"\b(stddev|stdvar)\b"),
         "deviations are added up in the order of the series, which is not defined, and cancel out",
         order_of_addition,
+    ),
+    Known(
+        "order of addition, amplified",
+        ("value",),
+        re.compile(r"\b(sin|cos|tan)\s*\([^()]*\b(sum|avg)\b"),
+        "sums and averages are added up in the order of the series, which is not defined: the last bit of a large angle is more "
+        "than the last bit of its sine",
+        amplified,
     ),
     Known(
         "types of one pair of many",
