@@ -1,6 +1,7 @@
 //! What the handlers share.
 
 use crate::api::admin::Admin;
+use crate::api::quick::Quick;
 use crate::metrics::HttpCounters;
 use crate::queries::{ActiveQueries, QueryLog};
 use promql::engine::{Engine, MemoryPool};
@@ -81,6 +82,7 @@ pub struct App {
     pub(crate) options: AppOptions,
     pub(crate) query_slots: Arc<Semaphore>,
     pub(crate) write_slots: Arc<Semaphore>,
+    pub(crate) quick: Arc<Quick>,
     pub(crate) http: HttpCounters,
     pub(crate) started_ms: i64,
     engine: RwLock<Arc<Engine>>,
@@ -104,6 +106,7 @@ impl App {
         let engine = std::mem::replace(&mut options.engine, Engine::new(promql::engine::EngineOptions::default()));
         Self {
             query_slots: Arc::new(Semaphore::new(options.query_concurrency.max(1))),
+            quick: Arc::default(),
             write_slots: Arc::new(Semaphore::new(options.write_concurrency.max(1))),
             http: HttpCounters::default(),
             started_ms: options.clock.now_ms(),

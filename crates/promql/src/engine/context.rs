@@ -99,6 +99,11 @@ impl<'q> Context<'q> {
         self.begun.elapsed() < self.options.alone
     }
 
+    /// How many threads rayon may divide work among.
+    pub fn threads(&self) -> usize {
+        self.pool.map_or(1, rayon::ThreadPool::current_num_threads)
+    }
+
     /// Does work that rayon may divide among the engine's threads, and something else on this one meanwhile.
     pub fn on_all_threads<T: Send, U>(&self, work: impl FnOnce() -> T + Send, meanwhile: impl FnOnce() -> U) -> (T, U) {
         let Some(pool) = self.pool else {

@@ -49,7 +49,7 @@ pub(crate) struct Materialised {
 const BATCH_VALUES: usize = 1 << 18;
 /// In so many parts.
 const PARTS: usize = 4;
-/// So many series one thread takes after each other: those of few chunks are decoded together.
+/// At most so many series one thread takes after each other: those of few chunks are decoded together.
 const RUN: usize = 16;
 /// Below so many values threads cost more than they save.
 const PARALLEL_VALUES: usize = 4096;
@@ -113,13 +113,14 @@ impl<'c> Source<'c> {
         };
         // Nothing may be left when it has run alone for long enough.
         let part = batch.len().div_ceil(PARTS).max(1);
+        let run = part.div_ceil(2 * ctx.threads()).min(RUN);
         let mut before = None;
         for begin in batch.clone().step_by(part) {
             let end = batch.end.min(begin + part);
             let compute = || {
-                let runs = (begin..end).into_par_iter().step_by(RUN);
+                let runs = (begin..end).into_par_iter().step_by(run);
                 let steps = |scratch: &mut Scratch, from| {
-                    let upto = end.min(from + RUN);
+                    let upto = end.min(from + run);
                     scratch.upto = upto;
                     let step = |i| {
                         ctx.check()?;

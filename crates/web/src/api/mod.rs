@@ -6,6 +6,7 @@ pub mod exemplars;
 pub mod explain;
 pub mod names;
 pub mod query;
+pub(crate) mod quick;
 pub mod status;
 pub mod targets;
 pub mod write;
@@ -72,9 +73,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, ApiError> 
         Ok(result) => result,
         Err(failure) => {
             tracing::error!(err = %failure, "a request's work panicked");
-            Err(ApiError::Internal("unexpected error: the request's work panicked; see the log".into()))
+            Err(panicked())
         }
     }
+}
+
+fn panicked() -> ApiError {
+    ApiError::Internal("unexpected error: the request's work panicked; see the log".into())
 }
 
 const TRUNCATED: &str = "results truncated due to limit";

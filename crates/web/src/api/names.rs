@@ -1,6 +1,7 @@
 //! `/labels`, `/label/<name>/values` and `/series`.
 
-use super::{CancelOnDrop, TRUNCATED, blocking, matcher_sets};
+use super::quick::{Kind, Leash, shortly};
+use super::{CancelOnDrop, TRUNCATED, matcher_sets};
 use crate::app::App;
 use crate::json;
 use crate::params::{Form, MAX_TIME, MIN_TIME, ParamError};
@@ -17,8 +18,10 @@ pub async fn labels(State(app): State<Arc<App>>, form: Form) -> Result<Response,
     let (limit, range) = (form.limit()?, range(&form)?);
     let sets = matcher_sets(&form).map_err(ApiError::BadData)?;
     let waiting = CancelOnDrop::default();
-    let hints = hints(limit, &waiting);
-    let names = blocking(move || Ok(app.options.queryable.label_names(range, &sets, &hints)?)).await?;
+    let kind = Kind::of(("labels", form.values("match[]").collect::<Vec<_>>()));
+    let quick = app.quick.clone();
+    let work = move |leash: &Leash| Ok(app.options.queryable.label_names(range, &sets, &hints(limit, leash))?);
+    let names = shortly(&quick, kind, waiting.cancel(), work).await?;
     Ok(list(names, limit))
 }
 
@@ -31,8 +34,10 @@ pub async fn values(State(app): State<Arc<App>>, Path(name): Path<String>, form:
     let (limit, range) = (form.limit()?, range(&form)?);
     let sets = matcher_sets(&form).map_err(ApiError::BadData)?;
     let waiting = CancelOnDrop::default();
-    let hints = hints(limit, &waiting);
-    let names = blocking(move || Ok(app.options.queryable.label_values(&name, range, &sets, &hints)?)).await?;
+    let kind = Kind::of(("values", &name, form.values("match[]").collect::<Vec<_>>()));
+    let quick = app.quick.clone();
+    let work = move |leash: &Leash| Ok(app.options.queryable.label_values(&name, range, &sets, &hints(limit, leash))?);
+    let names = shortly(&quick, kind, waiting.cancel(), work).await?;
     Ok(list(names, limit))
 }
 
@@ -44,8 +49,10 @@ pub async fn series(State(app): State<Arc<App>>, form: Form) -> Result<Response,
     let (limit, range) = (form.limit()?, range(&form)?);
     let sets = matcher_sets(&form).map_err(|message| ParamError { name: "match[]", message })?;
     let waiting = CancelOnDrop::default();
-    let hints = SelectHints { labels_only: true, sorted: true, ..hints(limit, &waiting) };
-    let (found, mut warnings) = blocking(move || {
+    let kind = Kind::of(("series", form.values("match[]").collect::<Vec<_>>()));
+    let quick = app.quick.clone();
+    let work = move |leash: &Leash| {
+        let hints = SelectHints { labels_only: true, sorted: true, ..hints(limit, leash) };
         let checks = hints.cancel.checks();
         let (mut found, mut warnings) = (Vec::<Labels>::new(), Vec::new());
         for matchers in &sets {
@@ -67,8 +74,8 @@ pub async fn series(State(app): State<Arc<App>>, form: Form) -> Result<Response,
             found.extend(together);
         }
         Ok((found, warnings))
-    })
-    .await?;
+    };
+    let (found, mut warnings) = shortly(&quick, kind, waiting.cancel(), work).await?;
     let shown = if limit == 0 { found.len() } else { limit };
     if found.len() > shown {
         warnings.push(TRUNCATED.into());
@@ -87,8 +94,8 @@ pub async fn series(State(app): State<Arc<App>>, form: Form) -> Result<Response,
 }
 
 /// One more than the limit shows whether there are more.
-fn hints(limit: usize, waiting: &CancelOnDrop) -> SelectHints {
-    SelectHints { limit: limit.saturating_add(usize::from(limit > 0)), cancel: waiting.cancel(), ..SelectHints::default() }
+fn hints(limit: usize, leash: &Leash) -> SelectHints {
+    SelectHints { limit: limit.saturating_add(usize::from(limit > 0)), cancel: leash.cancel.clone(), ..SelectHints::default() }
 }
 
 fn range(form: &Form) -> Result<Interval, ParamError> {

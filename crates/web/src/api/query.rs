@@ -1,6 +1,7 @@
 //! `/query` and `/query_range`.
 
-use super::{CancelOnDrop, TRUNCATED, blocking, explain};
+use super::quick::{Kind, shortly};
+use super::{CancelOnDrop, TRUNCATED, explain};
 use crate::app::App;
 use crate::json;
 use crate::params::{Form, Nanos, ParamError, parse_duration};
@@ -119,28 +120,32 @@ struct Asked {
 async fn evaluate(
     app: &Arc<App>,
     asked: Asked,
-    work: impl FnOnce(&Engine, &dyn Queryable, &Control) -> Result<QueryResult, QueryError> + Send + 'static,
+    work: impl Fn(&Engine, &dyn Queryable, &Control) -> Result<QueryResult, QueryError> + Send + 'static,
 ) -> Result<(QueryResult, Timing), ApiError> {
     let begun = Instant::now();
     let slot = app.query_slots.clone().acquire_owned().await.expect("the semaphore is never closed");
     let waited = begun.elapsed();
-    let app = app.clone();
-    blocking(move || {
+    let (app, quick) = (app.clone(), &app.quick);
+    let (start, end, step) = asked.range;
+    let kind = Kind::of((asked.control.text.as_deref(), end.wrapping_sub(start), step));
+    let cancel = asked.control.cancel.clone();
+    shortly(quick, kind, cancel, move |leash| {
         // As long as it runs, not only as long as somebody waits.
-        let _slot = slot;
-        let Asked { control, origin, range, limit } = asked;
+        let _slot = &slot;
+        let Asked { control, origin, range, limit } = &asked;
+        let control = Control { cancel: leash.cancel.clone(), ..control.clone() };
         let query = control.text.as_deref().unwrap_or_default();
         let _active = app.options.active_queries.as_ref().and_then(|active| active.begin(query, app.options.clock.now_ms() / 1000));
         let result = work(&app.engine(), app.options.queryable.as_ref(), &control);
         let timing = Timing { waited, took: begun.elapsed() };
-        if let Some(log) = app.query_log() {
+        if let Some(log) = app.query_log().filter(|_| !leash.starts_over()) {
             let stats = result.as_ref().map_or_else(|_| QueryStats::default(), |result| result.stats.clone());
             let error = result.as_ref().err().map(ToString::to_string);
-            log.write(&Entry { query, range, error, stats, timing, origin: &origin }, app.options.clock.now_ms());
+            log.write(&Entry { query, range: *range, error, stats, timing, origin }, app.options.clock.now_ms());
         }
         let mut result = result?;
         // Here and not by the threads of the I/O: giving back a million series takes a while.
-        if truncate(&mut result.value, limit) {
+        if truncate(&mut result.value, *limit) {
             result.warnings.push(TRUNCATED.into());
         }
         Ok((result, timing))
