@@ -62,8 +62,8 @@ pub trait Series: Send + Sync {
         false
     }
     /// As [`Self::decode`] into the first column, and as many of the series that follow this one as pay into the columns after it:
-    /// series of few chunks are decoded faster together. How many have been decoded. All columns are empty, there is at
-    /// least one, and there are as many others but one.
+    /// series of few chunks are decoded faster together. How many have been decoded. All columns are empty, and
+    /// there is one more of them than of the others.
     ///
     /// # Errors
     /// As [`Self::decode`], of which all other columns are as they were.

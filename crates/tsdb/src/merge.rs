@@ -257,12 +257,14 @@ impl MergedSeries {
 
 /// So many chunks decoded together are worth it.
 const TOGETHER: usize = 32;
+/// With so many samples in their headers no more are, as nobody has charged them yet.
+const SAMPLES_TOGETHER: usize = 1 << 14;
 
 /// Decodes as many of these series as pay, and as there are columns. Those after the first that is not made of floats alone, in
 /// chunks that follow each other, are left. How many have been decoded; if any chunk is damaged none is, and the columns are as
 /// they were.
 fn decode_together<'s>(series: impl Iterator<Item = &'s dyn Series>, range: Interval, columns: &mut [Column]) -> usize {
-    let (mut chunks, mut ends) = (Vec::new(), Vec::new());
+    let (mut chunks, mut ends, mut samples) = (Vec::new(), Vec::new(), 0);
     for series in series.take(columns.len()) {
         let begin = chunks.len();
         if !series.chunks(range, &mut chunks) || !follow(&chunks[begin..]) {
@@ -270,7 +272,9 @@ fn decode_together<'s>(series: impl Iterator<Item = &'s dyn Series>, range: Inte
             break;
         }
         ends.push(chunks.len());
-        if chunks.len() >= TOGETHER {
+        let count = |chunk: &EncodedChunk<'_>| usize::from(chunk::sample_count(Encoding::Xor, &chunk.bytes).unwrap_or(0));
+        samples += chunks[begin..].iter().map(count).sum::<usize>();
+        if chunks.len() >= TOGETHER || samples >= SAMPLES_TOGETHER {
             break;
         }
     }
@@ -313,6 +317,7 @@ pub(crate) fn decode_several(
     range: Interval,
     columns: &mut [Column],
 ) -> Result<usize, SelectError> {
+    debug_assert_eq!(others.len() + 1, columns.len());
     match decode_together(std::iter::once(first).chain(others.iter().map(|series| &**series)), range, columns) {
         // What is damaged, and where, it tells by itself.
         0 => first.decode(range, &mut columns[0]).map(|()| 1),

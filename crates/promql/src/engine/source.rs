@@ -104,6 +104,8 @@ impl<'c> Source<'c> {
             ctx.check()?;
             f(i, (self.compute)(i, scratch)?)?;
         }
+        // Whoever may not wait for other threads, which may have much to do, stops here.
+        ctx.check()?;
         let mut held = ctx.charge(batch.len(), self.steps)?;
         let mut give = |(begin, computed): (usize, Vec<Vec<Steps>>)| {
             for (i, steps) in computed.into_iter().flatten().enumerate() {

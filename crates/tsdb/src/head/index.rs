@@ -293,7 +293,8 @@ impl Index {
     /// As [`Self::labels`]; the packer has packed no others than those of this index since it is locked.
     pub(super) fn pack(&self, slot: u32, packer: &mut Packer<PairId>) -> Labels {
         let texts = |pair: &PairId| Some(self.pairs.texts(*pair));
-        packer.pack(self.pair_ids(slot), texts).expect("what is in the index has come from labels")
+        // A log of other makers may have an empty name, which it takes no part in.
+        packer.pack(self.pair_ids(slot), texts).unwrap_or_else(|_| self.labels(slot))
     }
 
     /// The label pairs of a slot that has a series or is in limbo, in order of name.

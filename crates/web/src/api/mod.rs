@@ -71,14 +71,12 @@ impl Drop for CancelOnDrop {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, ApiError> + Send + 'static) -> Result<T, ApiError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(failure) => {
-            tracing::error!(err = %failure, "a request's work panicked");
-            Err(panicked())
-        }
+        Err(failure) => Err(panicked(&failure)),
     }
 }
 
-fn panicked() -> ApiError {
+fn panicked(what: &dyn std::fmt::Display) -> ApiError {
+    tracing::error!(err = %what, "a request's work panicked");
     ApiError::Internal("unexpected error: the request's work panicked; see the log".into())
 }
 

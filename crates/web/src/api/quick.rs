@@ -3,7 +3,8 @@
 //! Handing work to another thread, and its result back, costs as much as a small query: each of the two threads is woken once.
 //! But threads of the I/O must not be held up, and nobody knows before how long a request takes. So all go to a blocking thread at
 //! first. If that took next to nothing, the next request of the same kind (a dashboard asks the same every few seconds) is
-//! tried at once, for as long as the I/O can spare; if it takes longer this time, it starts over on a blocking thread.
+//! tried at once, for as long as the I/O can spare; if it takes longer this time, it starts over on a blocking thread. Tries
+//! take half of the time at most: where many ask at once, the blocking threads do the other half, on all cores.
 
 use super::{blocking, panicked};
 use crate::respond::ApiError;
@@ -23,7 +24,12 @@ const KINDS: usize = 1024;
 
 /// Which kinds of requests took next to nothing the last time.
 #[derive(Debug)]
-pub(crate) struct Quick(Box<[AtomicU64]>);
+pub(crate) struct Quick {
+    kinds: Box<[AtomicU64]>,
+    since: Instant,
+    /// Nanoseconds after `since` before which nothing is tried.
+    rest_until: AtomicU64,
+}
 
 /// Under what requests are remembered: those whose parts are the same are of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,18 +47,29 @@ impl Kind {
 
 impl Default for Quick {
     fn default() -> Self {
-        Self((0..KINDS).map(|_| AtomicU64::new(0)).collect())
+        let kinds = (0..KINDS).map(|_| AtomicU64::new(0)).collect();
+        Self { kinds, since: Instant::now(), rest_until: AtomicU64::new(0) }
     }
 }
 
 impl Quick {
     /// Of two kinds with the same place the one that came last is remembered.
     fn place(&self, kind: Kind) -> &AtomicU64 {
-        &self.0[kind.0 as usize % KINDS]
+        &self.kinds[kind.0 as usize % KINDS]
     }
 
     fn expects(&self, kind: Kind) -> bool {
         self.place(kind).load(Ordering::Relaxed) == kind.0
+    }
+
+    /// Has it rested as long as the last try took?
+    fn has_rested(&self) -> bool {
+        self.since.elapsed().as_nanos() >= self.rest_until.load(Ordering::Relaxed).into()
+    }
+
+    fn tried_for(&self, took: Duration) {
+        let until = u64::try_from((self.since.elapsed() + took).as_nanos()).unwrap_or(u64::MAX);
+        self.rest_until.fetch_max(until, Ordering::Relaxed);
     }
 
     fn learn(&self, kind: Kind, quick: bool) {
@@ -96,13 +113,16 @@ pub(super) async fn shortly<T: Send + 'static>(
     cancel: Cancel,
     work: impl Fn(&Leash) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    if quick.expects(kind) {
-        let leash = Leash::short();
+    if quick.expects(kind) && quick.has_rested() {
+        let (begun, leash) = (Instant::now(), Leash::short());
         let result = catch_unwind(AssertUnwindSafe(|| work(&leash)));
+        let took = begun.elapsed();
+        quick.tried_for(took);
+        // Not all that takes long looks at its leash.
+        quick.learn(kind, took < QUICK);
         if !leash.starts_over() {
-            return result.unwrap_or_else(|_| Err(panicked()));
+            return result.unwrap_or_else(|_| Err(panicked(&"where it was read")));
         }
-        quick.learn(kind, false);
     }
     let quick = Arc::clone(quick);
     blocking(move || {
@@ -149,6 +169,15 @@ mod tests {
         (threads, result)
     }
 
+    #[test]
+    fn tries_take_half_of_the_time() {
+        let quick = Quick::default();
+        assert!(quick.has_rested());
+        quick.tried_for(Duration::from_secs(3600));
+        quick.tried_for(Duration::ZERO);
+        assert!(!quick.has_rested());
+    }
+
     #[tokio::test]
     async fn what_was_quick_is_tried_at_once_and_started_over_if_it_is_not() {
         let (quick, here) = (Arc::new(Quick::default()), std::thread::current().id());
@@ -157,6 +186,9 @@ mod tests {
         quick.learn(Kind::of("a"), true);
         let (threads, result) = ran_on(&quick, |leash| assert!(!leash.starts_over())).await;
         assert!(threads == [here] && result.unwrap() == 7);
+        // Whatever that took.
+        quick.learn(Kind::of("a"), true);
+        quick.rest_until.store(0, Ordering::Relaxed);
         // One that waits until it is given up; the other leash is no short one.
         let slow = |leash: &Leash| while leash.late.is_some() && !leash.cancel.is_cancelled() {};
         let (threads, result) = ran_on(&quick, slow).await;
