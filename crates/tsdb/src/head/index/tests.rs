@@ -33,8 +33,10 @@ impl Twin {
         for (slot, (labels, series_ref)) in &self.alive {
             assert_eq!(index.find(labels), Some(SeriesHandle { slot: Slot(*slot), series_ref: *series_ref }));
         }
+        let mut packer = Packer::default();
         for (slot, labels) in self.alive.iter().map(|(slot, (labels, _))| (slot, labels)).chain(&self.limbo) {
             assert_eq!(&index.labels(*slot), labels);
+            assert_eq!(&index.pack(*slot, &mut packer), labels);
         }
         let found: Vec<u32> = index.matching(matchers, &Cancel::default().checks()).iter().collect();
         assert_eq!(found, self.matching(matchers), "{matchers:?}");
@@ -284,4 +286,14 @@ fn long_label_sets_and_values_are_kept() {
     let limbo = index.remove(&[0, 1, 2]);
     index.reclaim(limbo);
     assert_eq!((index.series_count(), index.symbols().count()), (0, 0));
+}
+
+/// Nobody may write one, but a log of other makers may have it.
+#[test]
+fn a_label_without_a_name_is_packed_as_it_is() {
+    let (mut index, mut packer) = (Index::default(), Packer::default());
+    for pairs in [[("", "x"), ("__name__", "m")], [("", "x"), ("__name__", "n")]] {
+        let slot = index.insert(&labels(&pairs), SeriesRef(1));
+        assert_eq!(index.pack(slot.0, &mut packer), labels(&pairs));
+    }
 }
