@@ -94,6 +94,21 @@ class Explaining(unittest.TestCase):
         self.assertEqual(self.name("sin(stdvar by (a) (x))", "value", ref, far), "order of addition")
         self.assertIsNone(self.name("stddev_over_time(x[5m])", "value", ref, near))
 
+    def test_angles(self):
+        ref, near, far = (vector(({}, v)) for v in ("0.5", "0.500000000001", "0.50001"))
+        self.assertEqual(self.name("tan(avg(x))", "value", ref, near), "order of addition, amplified")
+        self.assertIsNone(self.name("tan(avg(x))", "value", ref, far))
+        self.assertIsNone(self.name("tan(max(x))", "value", ref, near))
+        self.assertIsNone(self.name("avg(tan(x))", "value", ref, near))
+
+    def test_limitk_takes_any(self):
+        failed = lambda text: Resp(422, "application/json", json.dumps({"status": "error", "error": text}).encode())
+        same = failed("vector cannot contain metrics with the same labelset")
+        self.assertEqual(self.name("limitk(2, x)", "error", same, vector()), "choice of limitk")
+        self.assertEqual(self.name("limitk(2, x)", "error", vector(), same), "choice of limitk")
+        self.assertIsNone(self.name("limitk(2, x)", "error", failed("other"), vector()))
+        self.assertIsNone(self.name("topk(2, x)", "error", same, vector()))
+
     def test_absent_with_two_matchers(self):
         name = lambda query: self.name(query, "value", vector(({}, "1")), vector(({"a": "b"}, "1")))
         self.assertEqual(name('absent(x{a!="c", a="b"})'), "absent label with two matchers")
