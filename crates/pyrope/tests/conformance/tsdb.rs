@@ -10,7 +10,6 @@ use crate::table::{Score, read, same};
 use model::{Matcher, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::{Interval, Queryable, SelectHints};
@@ -65,8 +64,7 @@ fn start_with(folder: &Path, config: &str, flags: &[&str]) -> Result<Server, Str
     // Every server of the tests has this one.
     let flags: Vec<&str> = flags.iter().copied().filter(|flag| *flag != "--web.enable-remote-write-receiver").collect();
     let _ = std::fs::remove_file(folder.join("log"));
-    let started = catch_unwind(AssertUnwindSafe(|| Server::start_with(folder, config, &flags)));
-    started.map_err(|_| format!("does not start: {}", log(folder)))
+    Server::try_start_with(folder, config, &flags).map_err(|why| format!("does not start: {why}"))
 }
 
 fn stop(server: Server) -> Result<(), String> {

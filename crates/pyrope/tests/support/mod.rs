@@ -75,11 +75,18 @@ impl Server {
 
     /// [`Server::start`] with more flags.
     pub fn start_with(folder: &Path, config: &str, flags: &[&str]) -> Self {
+        Self::try_start_with(folder, config, flags).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// [`Server::start_with`] of what may be refused; the error has its log.
+    pub fn try_start_with(folder: &Path, config: &str, flags: &[&str]) -> Result<Self, String> {
         std::fs::write(folder.join("prometheus.yml"), config).unwrap();
         let port = free_port();
         let mut command = command(folder, port);
         command.args(flags);
-        Self::spawn(folder, port, command)
+        let mut server = Self::begin(folder, port, command);
+        server.becomes_ready()?;
+        Ok(server)
     }
 
     /// Waits until what `command` starts is ready on `port`; its log goes to `folder/log`.
@@ -101,19 +108,20 @@ impl Server {
     }
 
     pub fn wait_until_ready(&mut self) {
+        self.becomes_ready().unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    fn becomes_ready(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + DEADLINE;
-        loop {
-            if self.ready() {
-                return;
-            }
+        while !self.ready() {
             let ended = self.child.try_wait().unwrap();
-            assert!(
-                ended.is_none() && Instant::now() < deadline,
-                "not ready ({ended:?}): {}",
-                std::fs::read_to_string(self.folder.join("log")).unwrap()
-            );
+            if ended.is_some() || Instant::now() > deadline {
+                let log = std::fs::read_to_string(self.folder.join("log")).unwrap();
+                return Err(format!("not ready ({ended:?}): {log}"));
+            }
             std::thread::yield_now();
         }
+        Ok(())
     }
 
     pub fn get(&self, path: &str) -> Answer {
