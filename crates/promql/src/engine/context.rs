@@ -3,6 +3,7 @@
 use super::Engine;
 use super::annotations::Annotations;
 use super::api::{Control, EngineOptions, QueryError, QueryStats};
+use super::crew::Crew;
 use super::memory::{Charge, Ledger, Size};
 use super::mixed;
 use super::profile::{Profile, Scope};
@@ -24,7 +25,7 @@ pub(crate) struct Context<'q> {
     pub store: &'q dyn Queryable,
     pub options: &'q EngineOptions,
     /// For work that is worth more threads than one.
-    pool: Option<&'q rayon::ThreadPool>,
+    pub crew: &'q Crew,
     pub control: &'q Control,
     pub lookback: i64,
     deadline: Option<Instant>,
@@ -55,7 +56,7 @@ impl<'q> Context<'q> {
         profile: Option<&'q Profile>,
         grid: Grid,
     ) -> Self {
-        let Engine { options, pool } = engine;
+        let Engine { options, crew } = engine;
         let Millis(lookback) = control.lookback.unwrap_or(options.lookback);
         let own = Instant::now().checked_add(options.timeout);
         let deadline = match (own, control.deadline) {
@@ -66,7 +67,7 @@ impl<'q> Context<'q> {
         Self {
             store,
             options,
-            pool: pool.as_ref(),
+            crew,
             control,
             lookback,
             deadline,
@@ -97,25 +98,6 @@ impl<'q> Context<'q> {
     /// Has it run too shortly to wake other threads, which costs as much as a small query?
     pub fn is_alone(&self) -> bool {
         self.begun.elapsed() < self.options.alone
-    }
-
-    /// How many threads rayon may divide work among.
-    pub fn threads(&self) -> usize {
-        self.pool.map_or(1, rayon::ThreadPool::current_num_threads)
-    }
-
-    /// Does work that rayon may divide among the engine's threads, and something else on this one meanwhile.
-    pub fn on_all_threads<T: Send, U>(&self, work: impl FnOnce() -> T + Send, meanwhile: impl FnOnce() -> U) -> (T, U) {
-        let Some(pool) = self.pool else {
-            let other = meanwhile();
-            return (work(), other);
-        };
-        let mut done = None;
-        let other = pool.in_place_scope(|scope| {
-            scope.spawn(|_| done = Some(work()));
-            meanwhile()
-        });
-        (done.expect("a scope ends when all its work is done"), other)
     }
 
     /// An account that holds nothing yet.

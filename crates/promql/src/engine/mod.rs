@@ -16,6 +16,7 @@ mod binary;
 mod bulk;
 mod by_labels;
 mod context;
+mod crew;
 mod date;
 mod eval;
 mod exact;
@@ -43,6 +44,7 @@ use crate::ast::{Expr, ValueType};
 use crate::plan::{Kind, Plan, PlanError, Planner, Reading};
 pub(crate) use annotations::format_g;
 use context::Context;
+use crew::Crew;
 use eval::{Evaluator, nameless};
 pub(crate) use histogram::parse_bound;
 use memory::Held;
@@ -60,15 +62,14 @@ use vector::{Grid, Head, StepSeries};
 #[derive(Debug)]
 pub struct Engine {
     options: EngineOptions,
-    /// `None` if the threads could not be started: then rayon's own pool has to do.
-    pool: Option<rayon::ThreadPool>,
+    crew: Crew,
 }
 
 impl Engine {
     /// An engine with these options.
     pub fn new(options: EngineOptions) -> Self {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).thread_name(|i| format!("query-{i}")).build().ok();
-        Self { options, pool }
+        let crew = Crew::new(options.threads);
+        Self { options, crew }
     }
 
     /// Its options.

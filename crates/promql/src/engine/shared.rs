@@ -199,8 +199,8 @@ impl Values {
             if values.bytes.saturating_add(next) > bytes {
                 break;
             }
-            source.for_each_in(ctx, begin..end, &mut scratch, &mut |_, steps| values.push(steps))?;
-            batch = (2 * batch).min(source.batch());
+            source.for_each_in(ctx, begin..end, &mut scratch, |_, steps| values.push(steps))?;
+            batch *= 2;
         }
         Ok(Some(values))
     }

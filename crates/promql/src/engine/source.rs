@@ -6,10 +6,9 @@ use super::api::QueryError;
 use super::bulk::Bulk;
 use super::by_labels::ByLabels;
 use super::context::Context;
-use super::memory::{Charge, Size};
+use super::memory::Charge;
 use super::pace::{self, Pace};
 use super::vector::{Head, StepSeries, Steps};
-use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Mutex;
 use storage::Column;
@@ -45,12 +44,12 @@ pub(crate) struct Materialised {
     charge: Charge,
 }
 
-/// Values that a batch may hold at one time: 2 MiB, which stay in the cache until they are added up.
-const BATCH_VALUES: usize = 1 << 18;
-/// In so many parts.
-const PARTS: usize = 4;
+/// Values that may be computed before it is their turn: 2 MiB, which stay in the cache until they are added up.
+const AHEAD_VALUES: usize = 1 << 18;
 /// At most so many series one thread takes after each other: those of few chunks are decoded together.
 const RUN: usize = 16;
+/// Each thread takes at least so many times, if there are as many series.
+const TAKES: usize = 8;
 /// Below so many values threads cost more than they save.
 const PARALLEL_VALUES: usize = 4096;
 
@@ -74,71 +73,46 @@ impl<'c> Source<'c> {
     }
 
     /// Hands each series to `f`, in series order.
-    pub fn for_each(&self, ctx: &Context<'_>, mut f: impl FnMut(usize, Steps) -> Result<(), QueryError>) -> Result<(), QueryError> {
-        let mut scratch = Scratch::new(ctx);
-        let batch = self.batch();
-        for begin in (0..self.heads.len()).step_by(batch) {
-            let end = (begin + batch).min(self.heads.len());
-            self.for_each_in(ctx, begin..end, &mut scratch, &mut f)?;
-        }
-        Ok(())
+    pub fn for_each(&self, ctx: &Context<'_>, f: impl FnMut(usize, Steps) -> Result<(), QueryError>) -> Result<(), QueryError> {
+        self.for_each_in(ctx, 0..self.heads.len(), &mut Scratch::new(ctx), f)
     }
 
-    /// So many series may be computed at one time.
-    pub fn batch(&self) -> usize {
-        (BATCH_VALUES / self.steps.max(1)).clamp(64, 4096)
-    }
-
-    /// Hands each series of a batch to `f`, in series order: those of one part while the next is computed.
+    /// Hands some of them to `f`, in series order: while others are computed, if they are many.
     pub fn for_each_in(
         &self,
         ctx: &Context<'_>,
-        mut batch: Range<usize>,
+        mut series: Range<usize>,
         scratch: &mut Scratch,
-        f: &mut impl FnMut(usize, Steps) -> Result<(), QueryError>,
+        mut f: impl FnMut(usize, Steps) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
-        let few = ctx.profile.is_some() || batch.len() * self.steps.max(32) < PARALLEL_VALUES;
-        scratch.upto = batch.end;
+        let threads = ctx.crew.threads();
+        let few = ctx.profile.is_some() || threads == 1 || series.len() * self.steps.max(32) < PARALLEL_VALUES;
+        scratch.upto = series.end;
         while few || ctx.is_alone() {
-            let Some(i) = batch.next() else { return Ok(()) };
+            let Some(i) = series.next() else { return Ok(()) };
             ctx.check()?;
             f(i, (self.compute)(i, scratch)?)?;
         }
         // Whoever may not wait for other threads, which may have much to do, stops here.
         ctx.check()?;
-        let mut held = ctx.charge(batch.len(), self.steps)?;
-        let mut give = |(begin, computed): (usize, Vec<Vec<Steps>>)| {
-            for (i, steps) in computed.into_iter().flatten().enumerate() {
-                f(begin + i, steps)?;
-            }
-            Ok(())
-        };
         // Nothing may be left when it has run alone for long enough.
-        let part = batch.len().div_ceil(PARTS).max(1);
-        let run = part.div_ceil(2 * ctx.threads()).min(RUN);
-        let mut before = None;
-        for begin in batch.clone().step_by(part) {
-            let end = batch.end.min(begin + part);
-            let compute = || {
-                let runs = (begin..end).into_par_iter().step_by(run);
-                let steps = |scratch: &mut Scratch, from| {
-                    let upto = end.min(from + run);
-                    scratch.upto = upto;
-                    let step = |i| {
-                        ctx.check()?;
-                        (self.compute)(i, scratch)
-                    };
-                    (from..upto).map(step).collect::<Result<Vec<_>, QueryError>>()
-                };
-                runs.map_init(|| Scratch::new(ctx), steps).collect::<Result<Vec<_>, QueryError>>()
-            };
-            let (computed, given) = ctx.on_all_threads(compute, || before.take().map_or(Ok(()), &mut give));
-            given?;
-            let computed = computed?;
-            held.add(Size::bytes(computed.iter().flatten().map(Steps::histogram_bytes).sum()))?;
-            before = Some((begin, computed));
-        }
-        before.map_or(Ok(()), give)
+        let run = series.len().div_ceil(TAKES * threads).clamp(1, RUN);
+        let ahead = (AHEAD_VALUES / (run * self.steps.max(1))).clamp(2 * threads, 256);
+        let compute = |number: usize, scratch: &mut Scratch| {
+            let from = series.start + number * run;
+            scratch.upto = series.end.min(from + run);
+            let mut held = ctx.account();
+            let mut computed = Vec::with_capacity(scratch.upto - from);
+            for i in from..scratch.upto {
+                ctx.check()?;
+                let steps = (self.compute)(i, scratch)?;
+                held.add(steps.size())?;
+                computed.push((i, steps));
+            }
+            Ok((computed, held))
+        };
+        let give = |(computed, _held): (Vec<(usize, Steps)>, Charge)| computed.into_iter().try_for_each(|(i, steps)| f(i, steps));
+        ctx.crew.in_order(series.len().div_ceil(run), ahead, scratch, || Scratch::new(ctx), compute, give)
     }
 
     /// Computes all of it.
