@@ -6,8 +6,10 @@
 //!   so equality and hashing are those of one byte string.
 
 mod packer;
+mod sort;
 
 pub use packer::{Packer, Unpackable};
+pub use sort::sort;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -123,18 +125,21 @@ impl PartialOrd for Labels {
 impl Ord for Labels {
     /// Prometheus's order: pair by pair, name before value, the shorter set first.
     fn cmp(&self, other: &Self) -> Ordering {
-        // Sorting and merging series compares little else, so not text by text: the texts up to the first byte that differs are
-        // the same.
-        let (a, b) = (&self.0, &other.0);
-        let Some(differs) = first_difference(a, b) else { return a.len().cmp(&b.len()) };
-        let mut at = 0;
-        loop {
-            let (text_a, end) = text_at(a, at);
-            if differs < end {
-                return text_a.cmp(text_at(b, at).0);
-            }
-            at = end;
+        compare_from(&self.0, &other.0, 0)
+    }
+}
+
+/// Compares what comes from `at` on, where in both a text begins; before it they are the same.
+fn compare_from(a: &[u8], b: &[u8], mut at: usize) -> Ordering {
+    // Sorting and merging series compares little else, so not text by text: the texts up to the first byte that differs are
+    // the same.
+    let Some(differs) = first_difference_from(a, b, at) else { return a.len().cmp(&b.len()) };
+    loop {
+        let (text_a, end) = text_at(a, at);
+        if differs < end {
+            return text_a.cmp(text_at(b, at).0);
         }
+        at = end;
     }
 }
 
@@ -186,18 +191,19 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
-/// The first place at which both have a byte, and not the same.
-fn first_difference(a: &[u8], b: &[u8]) -> Option<usize> {
+/// The first place, at `from` or behind it, at which both have a byte, and not the same.
+fn first_difference_from(a: &[u8], b: &[u8], from: usize) -> Option<usize> {
+    let (a, b) = (&a[from..], &b[from..]);
     let (words_a, words_b) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
     for (at, (a, b)) in words_a.iter().zip(words_b).enumerate() {
         let differs = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
         if differs != 0 {
-            return Some(8 * at + differs.trailing_zeros() as usize / 8);
+            return Some(from + 8 * at + differs.trailing_zeros() as usize / 8);
         }
     }
     let same = 8 * words_a.len().min(words_b.len());
     let rest = a[same..].iter().zip(&b[same..]).position(|(a, b)| a != b)?;
-    Some(same + rest)
+    Some(from + same + rest)
 }
 
 /// The text whose length stands at `at`, and where it ends.

@@ -521,18 +521,18 @@ pub fn merge_names(sources: Vec<Names>, hints: &SelectHints) -> Result<Names, Se
 /// So many are sorted without a look at whether anybody still waits: some milliseconds.
 const RUN_LEN: usize = 8192;
 
-/// Sorts items of which no two are equal, and keeps the first `limit` (0 = all).
+/// Sorts items of which no two are equal, and keeps the first `limit` (0 = all). `sort` sorts a few thousand as `compare` says.
 ///
 /// # Errors
 /// [`SelectError::Cancelled`].
 pub(crate) fn sort_first<T>(
     mut items: Vec<T>,
     limit: usize,
-    compare: impl Fn(&T, &T) -> Ordering,
+    (sort, compare): (impl Fn(&mut [T]), impl Fn(&T, &T) -> Ordering),
     checks: &Checks<'_>,
 ) -> Result<Vec<T>, SelectError> {
     if items.len() <= RUN_LEN {
-        items.sort_unstable_by(compare);
+        sort(&mut items);
         items.truncate(if limit == 0 { usize::MAX } else { limit });
         return Ok(items);
     }
@@ -540,7 +540,7 @@ pub(crate) fn sort_first<T>(
     let mut items = items.into_iter();
     while items.len() > 0 {
         let mut run: Vec<T> = items.by_ref().take(RUN_LEN).collect();
-        run.sort_unstable_by(&compare);
+        sort(&mut run);
         if limit > 0 {
             run.truncate(limit);
         }

@@ -6,8 +6,9 @@ use super::{Labels, push_text, text_at};
 /// the same place is copied from there, without a look at its texts.
 #[derive(Debug)]
 pub struct Packer<K> {
-    before: Packed<K>,
     now: Packed<K>,
+    /// What the set before has behind the pairs with which both begin.
+    rest: Packed<K>,
 }
 
 /// Why there is no label set.
@@ -36,12 +37,21 @@ impl<K> Packed<K> {
         self.bytes.clear();
         self.pairs.clear();
     }
+
+    /// Moves all pairs from this one on.
+    fn split_off(&mut self, pair: usize, rest: &mut Self) {
+        let begin = self.begin(pair);
+        rest.clear();
+        rest.bytes.extend_from_slice(&self.bytes[begin..]);
+        rest.pairs.extend(self.pairs.drain(pair..).map(|(key, end)| (key, end - begin)));
+        self.bytes.truncate(begin);
+    }
 }
 
 impl<K> Default for Packer<K> {
     fn default() -> Self {
         let packed = || Packed { bytes: Vec::new(), pairs: Vec::new() };
-        Self { before: packed(), now: packed() }
+        Self { now: packed(), rest: packed() }
     }
 }
 
@@ -55,25 +65,34 @@ impl<K: PartialEq> Packer<K> {
         keys: impl IntoIterator<Item = K>,
         texts: impl FnMut(&K) -> Option<(&'t str, &'t str)>,
     ) -> Result<Labels, Unpackable> {
-        std::mem::swap(&mut self.before, &mut self.now);
-        self.now.clear();
-        self.fill(keys, texts).inspect_err(|_| self.now.clear())?;
+        self.fill(keys.into_iter(), texts).inspect_err(|_| self.now.clear())?;
         Ok(Labels(self.now.bytes.as_slice().into()))
     }
 
     fn fill<'t>(
         &mut self,
-        keys: impl IntoIterator<Item = K>,
+        mut keys: impl Iterator<Item = K>,
         mut texts: impl FnMut(&K) -> Option<(&'t str, &'t str)>,
     ) -> Result<(), Unpackable> {
-        let Self { before, now } = self;
+        let Self { now, rest } = self;
+        // Those that come one after the other mostly begin alike: that stays where it is.
+        let mut same = 0;
+        let mut next = keys.next();
+        while let (Some(key), Some((known, _))) = (&next, now.pairs.get(same)) {
+            if key != known {
+                break;
+            }
+            same += 1;
+            next = keys.next();
+        }
+        now.split_off(same, rest);
         // Of pairs that stood beside each other before the order is known.
         let mut in_order = true;
-        for (at, key) in keys.into_iter().enumerate() {
+        for (at, key) in next.into_iter().chain(keys).enumerate() {
             let begin = now.bytes.len();
-            let kept = before.pairs.get(at).filter(|(known, _)| *known == key);
+            let kept = rest.pairs.get(at).filter(|(known, _)| *known == key);
             if let Some((_, end)) = kept {
-                now.bytes.extend_from_slice(&before.bytes[before.begin(at)..*end]);
+                now.bytes.extend_from_slice(&rest.bytes[rest.begin(at)..*end]);
             } else {
                 let (name, value) = texts(&key).ok_or(Unpackable::Unknown)?;
                 if name.is_empty() || value.is_empty() {
@@ -82,8 +101,8 @@ impl<K: PartialEq> Packer<K> {
                 push_text(&mut now.bytes, name);
                 push_text(&mut now.bytes, value);
             }
-            let name = |at| text_at(&now.bytes, at).0;
-            if at > 0 && !(in_order && kept.is_some()) && name(now.begin(at - 1)) >= name(begin) {
+            let (name, before) = (|at| text_at(&now.bytes, at).0, (same + at).checked_sub(1));
+            if before.is_some_and(|before| !(in_order && kept.is_some()) && name(now.begin(before)) >= name(begin)) {
                 return Err(Unpackable::Order);
             }
             in_order = kept.is_some();

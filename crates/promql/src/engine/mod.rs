@@ -157,7 +157,7 @@ fn instant_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, time: Timestamp) 
             };
             let mut samples = pace::collect(evaluator.ctx, done.series.take(), sample)?;
             if !plan.keeps_order() {
-                evaluator.ctx.sorting(|| pace::sort_by(evaluator.ctx, &mut samples, |a, b| a.labels.cmp(&b.labels)))?;
+                evaluator.ctx.sorting(|| pace::sort_by_labels(evaluator.ctx, &mut samples, |sample| &sample.labels))?;
             }
             Ok(Value::Vector(samples))
         }
@@ -173,7 +173,7 @@ fn instant_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, time: Timestamp) 
                 .into_iter()
                 .map(|(head, Points { floats, histograms })| MatrixSeries { labels: labels(head), points: floats, histograms })
                 .collect();
-            pace::sort_by(evaluator.ctx, &mut series, |a, b| a.labels.cmp(&b.labels))?;
+            pace::sort_by_labels(evaluator.ctx, &mut series, |series| &series.labels)?;
             if series.windows(2).any(|pair| pair[0].labels == pair[1].labels) {
                 return Err(source::same_labelset());
             }
@@ -196,7 +196,7 @@ fn range_value<'c>(evaluator: Evaluator<'c>, plan: &'c Plan, grid: Grid) -> Resu
         let histograms = s.steps.histograms.into_iter().map(|(step, histogram)| (grid.time(step), histogram)).collect();
         MatrixSeries { labels: s.head.labels, points, histograms }
     })?;
-    evaluator.ctx.sorting(|| pace::sort_by(evaluator.ctx, &mut series, |a, b| a.labels.cmp(&b.labels)))?;
+    evaluator.ctx.sorting(|| pace::sort_by_labels(evaluator.ctx, &mut series, |series| &series.labels))?;
     Ok(Value::Matrix(series))
 }
 

@@ -2,6 +2,7 @@
 
 use super::api::{Control, QueryError};
 use super::context::{Context, PLACE};
+use model::Labels;
 use std::cmp::Ordering;
 use storage::Checks;
 
@@ -52,6 +53,16 @@ impl<'c> Pace<'c> {
         put_in_order(self, elements, order)
     }
 
+    /// [`Self::sort_by`] label sets.
+    pub fn sort_by_labels<T>(&self, elements: &mut [T], labels: impl Fn(&T) -> &Labels) -> Result<(), QueryError> {
+        if elements.len() > SORTED_AT_ONCE {
+            return self.sort_by(elements, |a, b| labels(a).cmp(labels(b)));
+        }
+        model::labels::sort(elements, labels);
+        self.go_on_after(elements.len());
+        self.outcome()
+    }
+
     #[cold]
     fn error(&self) -> QueryError {
         if self.control.is_cancelled() { QueryError::Cancelled(PLACE.into()) } else { QueryError::Timeout(PLACE.into()) }
@@ -78,18 +89,24 @@ pub(crate) fn collect<T, U>(
 /// Sorts stably, if they are not in order.
 pub(crate) fn sort_by<T>(ctx: &Context<'_>, elements: &mut [T], compare: impl Fn(&T, &T) -> Ordering) -> Result<(), QueryError> {
     let pace = Pace::new(ctx);
-    let mut sorted = true;
+    if is_sorted(&pace, elements, &compare)? { Ok(()) } else { pace.sort_by(elements, compare) }
+}
+
+/// [`sort_by`] label sets.
+pub(crate) fn sort_by_labels<T>(ctx: &Context<'_>, elements: &mut [T], labels: impl Fn(&T) -> &Labels) -> Result<(), QueryError> {
+    let pace = Pace::new(ctx);
+    let is_sorted = is_sorted(&pace, elements, |a, b| labels(a).cmp(labels(b)))?;
+    if is_sorted { Ok(()) } else { pace.sort_by_labels(elements, labels) }
+}
+
+fn is_sorted<T>(pace: &Pace<'_>, elements: &[T], compare: impl Fn(&T, &T) -> Ordering) -> Result<bool, QueryError> {
     for pair in elements.windows(2) {
         pace.step()?;
-        sorted &= compare(&pair[0], &pair[1]).is_le();
-        if !sorted {
-            break;
+        if compare(&pair[0], &pair[1]).is_gt() {
+            return Ok(false);
         }
     }
-    if sorted {
-        return Ok(());
-    }
-    pace.sort_by(elements, compare)
+    Ok(true)
 }
 
 /// The stable order of `count` elements: runs are sorted and merged by twos, with a look at each step.

@@ -25,7 +25,7 @@ impl Index {
         }
         checks.outcome()?;
         let names: Vec<&str> = names.into_iter().map(|id| self.symbols().text(id)).collect();
-        Ok(sort_first(names, limit, Ord::cmp, checks)?.into_iter().map(str::to_owned).collect())
+        Ok(sort_first(names, limit, (<[_]>::sort_unstable, Ord::cmp), checks)?.into_iter().map(str::to_owned).collect())
     }
 
     /// The first `limit` (0 = all) values of a label, sorted; given slots, of those series only.
@@ -58,7 +58,7 @@ impl Index {
         pairs.sort_unstable();
         pairs.dedup();
         let texts: Vec<&str> = pairs.into_iter().map(text).collect();
-        Ok(sort_first(texts, limit, Ord::cmp, checks)?.into_iter().map(str::to_owned).collect())
+        Ok(sort_first(texts, limit, (<[_]>::sort_unstable, Ord::cmp), checks)?.into_iter().map(str::to_owned).collect())
     }
 
     /// The strings that these slots' labels use, or those of all series: the symbols of a block.

@@ -519,7 +519,8 @@ impl Queryable for Head {
         self.label(&mut copied.series, &checks)?;
         drop(view);
         if hints.sorted {
-            copied.series = merge::sort_first(copied.series, hints.limit, |a, b| a.labels.cmp(&b.labels), &checks)?;
+            let sort = |run: &mut [Entry]| model::labels::sort(run, |entry| &entry.labels);
+            copied.series = merge::sort_first(copied.series, hints.limit, (sort, |a, b| a.labels.cmp(&b.labels)), &checks)?;
         }
         let copied = Arc::new(copied);
         let mut series: Vec<Box<dyn Series>> = Vec::with_capacity(copied.series.len());
