@@ -8,19 +8,21 @@ use super::SeriesId;
 use super::index::{Corrupt, Index};
 use model::{MatchOp, Matcher};
 use roaring::RoaringBitmap;
+use std::iter::Peekable;
 use storage::Checks;
 
 /// The ids of series that satisfy all matchers; without matchers, of all. Worth nothing once `checks` has said no.
 pub(super) fn matching(index: &Index, matchers: &[Matcher], checks: &Checks<'_>) -> Result<RoaringBitmap, Corrupt> {
     let (mut adding, taking): (Vec<&Matcher>, Vec<&Matcher>) = matchers.iter().partition(|m| !m.matches_empty());
     adding.sort_by_cached_key(|matcher| cost(index, matcher));
-    let mut found: Option<RoaringBitmap> = None;
+    let mut adding = adding.into_iter().peekable();
+    let mut found = common_to_lists(index, &mut adding)?;
     for matcher in adding {
         found = Some(match found {
             Some(found) if found.is_empty() => return Ok(found),
-            Some(found) if worth_looking(&found, index, matcher) => filter(index, &found, matcher, checks)?,
+            Some(found) if worth_looking(found.len(), index, matcher) => filter(index, &found, matcher, checks)?,
             Some(found) => match single(index, matcher) {
-                Some(place) => common(&found, index.postings(place)?)?,
+                Some(place) => set(common(found.iter(), index.postings(place)?)?.into_iter())?,
                 None => found & union(index, matcher, true, checks)?,
             },
             None => union(index, matcher, true, checks)?,
@@ -34,7 +36,7 @@ pub(super) fn matching(index: &Index, matchers: &[Matcher], checks: &Checks<'_>)
         if found.is_empty() {
             break;
         }
-        if worth_looking(&found, index, matcher) {
+        if worth_looking(found.len(), index, matcher) {
             found = filter(index, &found, matcher, checks)?;
         } else {
             found -= union(index, matcher, false, checks)?;
@@ -48,8 +50,8 @@ fn set(ids: impl Iterator<Item = u32>) -> Result<RoaringBitmap, Corrupt> {
 }
 
 /// Reading and comparing an entry costs some ten times a step through a list.
-fn worth_looking(found: &RoaringBitmap, index: &Index, matcher: &Matcher) -> bool {
-    found.len().saturating_mul(10) < cost(index, matcher)
+fn worth_looking(found: u64, index: &Index, matcher: &Matcher) -> bool {
+    found.saturating_mul(10) < cost(index, matcher)
 }
 
 /// Of these series those that satisfy a matcher, by looking at each.
@@ -105,8 +107,34 @@ fn single(index: &Index, matcher: &Matcher) -> Option<u64> {
     if matcher.op == MatchOp::Equal { index.find(&matcher.name, &matcher.value) } else { None }
 }
 
-/// Those of a set that are in a list, which need not become a set for that.
-fn common(found: &RoaringBitmap, mut ids: impl Iterator<Item = u32>) -> Result<RoaringBitmap, Corrupt> {
+/// The series that those of the first matchers take which stand for one list, if the first of these is short: to make a set of it
+/// would cost more than all the rest.
+fn common_to_lists<'m>(
+    index: &Index,
+    matchers: &mut Peekable<impl Iterator<Item = &'m Matcher>>,
+) -> Result<Option<RoaringBitmap>, Corrupt> {
+    let mut found: Option<Vec<u32>> = None;
+    while let Some((matcher, place)) = matchers.peek().and_then(|matcher| Some((*matcher, single(index, matcher)?))) {
+        let ids = index.postings(place)?;
+        found = match found {
+            None if ids.len() > LONG => break,
+            None => Some(ascending(ids.collect())?),
+            Some(found) if worth_looking(found.len() as u64, index, matcher) => {
+                return Ok(Some(set(found.into_iter())?));
+            }
+            Some(found) => Some(common(found.into_iter(), ids)?),
+        };
+        matchers.next();
+    }
+    found.map(|found| set(found.into_iter())).transpose()
+}
+
+fn ascending(ids: Vec<u32>) -> Result<Vec<u32>, Corrupt> {
+    if ids.is_sorted_by(|a, b| a < b) { Ok(ids) } else { Err(Corrupt::POSTINGS_ORDER) }
+}
+
+/// Those of ascending ids that are in a list too.
+fn common(found: impl Iterator<Item = u32>, mut ids: impl Iterator<Item = u32>) -> Result<Vec<u32>, Corrupt> {
     let (mut at, mut sorted) = (ids.next(), true);
     let mut in_list = |id: u32| {
         while let Some(other) = at.filter(|other| *other < id) {
@@ -115,7 +143,7 @@ fn common(found: &RoaringBitmap, mut ids: impl Iterator<Item = u32>) -> Result<R
         }
         at == Some(id)
     };
-    let both = set(found.iter().filter(|id| in_list(*id)))?;
+    let both = found.filter(|id| in_list(*id)).collect();
     in_list(u32::MAX);
     if sorted { Ok(both) } else { Err(Corrupt::POSTINGS_ORDER) }
 }

@@ -102,30 +102,32 @@ impl Queryable for Block {
                 break;
             }
             let id = SeriesId(id);
-            if let Err(what) = reader.read(id, &mut entry) {
-                warnings.push(self.0.corrupt(format_args!("series {}: {what}", id.0)).to_string());
-                continue;
-            }
             let deleted = selected.tombstones.get(id.0.into());
-            let wanted = |chunk: &&ChunkMeta| {
+            let wanted = |chunk: &ChunkMeta| {
                 chunk.max_time >= range.start.0
                     && chunk.min_time <= range.end.0
                     && deleted.is_none_or(|deleted| !deleted.covers_all(chunk.min_time, chunk.max_time))
             };
             let from = selected.chunks.len();
-            if hints.labels_only {
-                if !entry.chunks.iter().any(|chunk| wanted(&chunk)) {
-                    continue;
-                }
+            let labels = if hints.labels_only {
+                reader.labels_if(id, wanted)
             } else {
-                selected.chunks.extend(entry.chunks.iter().filter(wanted));
-                if selected.chunks.len() == from {
+                reader.read(id, &mut entry).map(|()| {
+                    selected.chunks.extend(entry.chunks.iter().filter(|chunk| wanted(chunk)));
+                    (selected.chunks.len() > from).then(|| std::mem::take(&mut entry.labels))
+                })
+            };
+            let labels = match labels {
+                Ok(Some(labels)) => labels,
+                Ok(None) => continue,
+                Err(what) => {
+                    warnings.push(self.0.corrupt(format_args!("series {}: {what}", id.0)).to_string());
                     continue;
                 }
-            }
+            };
             let chunks = from..selected.chunks.len();
             let overlapping = !selected.chunks[chunks.clone()].is_sorted_by(|before, after| before.max_time < after.min_time);
-            selected.series.push(Entry { id, labels: std::mem::take(&mut entry.labels), chunks, overlapping });
+            selected.series.push(Entry { id, labels, chunks, overlapping });
         }
         self.sound()?;
         let selected = Arc::new(selected);

@@ -6,6 +6,7 @@ use super::{Corrupt, HEADER_BYTES, MAGIC, SERIES_ALIGN, Toc, checked, section};
 use crate::block::cursor::Cursor;
 use crate::block::{ChunkMeta, ChunkRef, SeriesEntry, SeriesId, SymbolPair};
 use hashbrown::HashMap;
+use model::Labels;
 use model::labels::{Packer, Unpackable};
 use std::sync::Arc;
 use world::Map;
@@ -160,7 +161,7 @@ impl Index {
         if !labels.is_sorted_by(|a, b| a.name < b.name) || labels.iter().any(|pair| numbering.is_empty(pair.name.min(pair.value))) {
             return Err(BAD_ORDER);
         }
-        chunks(&mut entry, into)
+        collect_chunks(&mut entry, into)
     }
 }
 
@@ -195,9 +196,26 @@ impl<'i> SeriesReader<'i> {
     pub fn read(&mut self, id: SeriesId, into: &mut SeriesEntry) -> Result<(), Corrupt> {
         into.chunks.clear();
         let mut entry = self.index.entry(id)?;
+        into.labels = self.labels(&mut entry)?;
+        collect_chunks(&mut entry, &mut into.chunks)
+    }
+
+    /// The labels of a series with a chunk that is `wanted`, behind which it does not look.
+    pub fn labels_if(&mut self, id: SeriesId, wanted: impl Fn(&ChunkMeta) -> bool) -> Result<Option<Labels>, Corrupt> {
+        let mut entry = self.index.entry(id)?;
+        let labels = self.labels(&mut entry)?;
+        let mut found = false;
+        chunks(&mut entry, |chunk| {
+            found = wanted(&chunk);
+            !found
+        })?;
+        Ok(found.then_some(labels))
+    }
+
+    fn labels(&mut self, entry: &mut Cursor<'_>) -> Result<Labels, Corrupt> {
         let Self { index, met, packer, pairs: symbols } = self;
         symbols.clear();
-        pairs(&mut entry, &mut |name, value| symbols.push((name, value)))?;
+        pairs(entry, &mut |name, value| symbols.push((name, value)))?;
         let mut look_up = |symbol: u32| match met.get(&symbol) {
             Some(text) => Some(*text),
             None => {
@@ -210,16 +228,23 @@ impl<'i> SeriesReader<'i> {
             }
         };
         let packed = packer.pack(symbols.drain(..), |(name, value)| Some((look_up(*name)?, look_up(*value)?)));
-        into.labels = packed.map_err(|why| match why {
+        packed.map_err(|why| match why {
             Unpackable::Unknown => Corrupt("lookup label: unknown symbol"),
             Unpackable::Order => BAD_ORDER,
-        })?;
-        chunks(&mut entry, &mut into.chunks)
+        })
     }
 }
 
-/// The chunks of an entry: times as differences to the end of the chunk before, places as differences to its place.
-fn chunks(entry: &mut Cursor<'_>, into: &mut Vec<ChunkMeta>) -> Result<(), Corrupt> {
+fn collect_chunks(entry: &mut Cursor<'_>, into: &mut Vec<ChunkMeta>) -> Result<(), Corrupt> {
+    chunks(entry, |chunk| {
+        into.push(chunk);
+        true
+    })
+}
+
+/// The chunks of an entry, for as long as `each` says so: times as differences to the end of the chunk before, places as
+/// differences to its place.
+fn chunks(entry: &mut Cursor<'_>, mut each: impl FnMut(ChunkMeta) -> bool) -> Result<(), Corrupt> {
     let count = entry.uvarint().ok_or(BAD_CHUNKS)?;
     let mut before: Option<ChunkMeta> = None;
     for _ in 0..count {
@@ -241,7 +266,9 @@ fn chunks(entry: &mut Cursor<'_>, into: &mut Vec<ChunkMeta>) -> Result<(), Corru
         if chunk.min_time > chunk.max_time {
             return Err(Corrupt("a chunk ends before it begins"));
         }
-        into.push(chunk);
+        if !each(chunk) {
+            break;
+        }
         before = Some(chunk);
     }
     Ok(())
