@@ -110,6 +110,15 @@ pub fn success(data: impl FnOnce(&mut Vec<u8>), warnings: &[String]) -> Response
     with_type(StatusCode::OK, out.into())
 }
 
+/// Likewise, of data that may fail and tells its warnings.
+pub fn success_or<E>(data: impl FnOnce(&mut Vec<u8>) -> Result<Vec<String>, E>) -> Result<Response, E> {
+    let mut out = Vec::with_capacity(1024);
+    begin(&mut out);
+    let warnings = data(&mut out)?;
+    finish(&mut out, &warnings, &[]);
+    Ok(with_type(StatusCode::OK, out.into()))
+}
+
 /// An answer of the API's content type.
 pub fn with_type(status: StatusCode, body: Body) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()

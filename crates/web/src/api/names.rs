@@ -8,7 +8,7 @@ use crate::params::{Form, MAX_TIME, MIN_TIME, ParamError};
 use crate::respond::{self, ApiError};
 use axum::extract::{Path, State};
 use axum::response::Response;
-use model::Labels;
+use model::{Labels, Matcher};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::{Interval, Names, SelectHints};
@@ -53,44 +53,67 @@ pub async fn series(State(app): State<Arc<App>>, form: Form) -> Result<Response,
     let quick = app.quick.clone();
     let work = move |leash: &Leash| {
         let hints = SelectHints { labels_only: true, sorted: true, ..hints(limit, leash) };
+        let select = |matchers: &Vec<Matcher>| app.options.queryable.select(range, matchers, &hints);
+        let mut selections = sets.iter().map(select).collect::<Result<Vec<_>, _>>()?;
+        let mut warnings: Vec<String> = selections.iter_mut().flat_map(|selection| std::mem::take(&mut selection.warnings)).collect();
         let checks = hints.cancel.checks();
-        let (mut found, mut warnings) = (Vec::<Labels>::new(), Vec::new());
-        for matchers in &sets {
-            let selection = app.options.queryable.select(range, matchers, &hints)?;
-            warnings.extend(selection.warnings);
-            found.reserve(selection.series.len());
-            for series in &selection.series {
-                checks.step()?;
-                found.push(series.labels().clone());
-            }
+        let mut all: Vec<&Labels> = Vec::new();
+        for series in selections.iter().flat_map(|selection| &selection.series) {
+            checks.step()?;
+            all.push(series.labels());
         }
         // One selection is in order, and has no series twice.
         if sets.len() > 1 {
             let mut together = BTreeSet::new();
-            for labels in found.drain(..) {
+            for labels in all.drain(..) {
                 checks.step()?;
                 together.insert(labels);
             }
-            found.extend(together);
+            all.extend(together);
         }
-        Ok((found, warnings))
-    };
-    let (found, mut warnings) = shortly(&quick, kind, waiting.cancel(), work).await?;
-    let shown = if limit == 0 { found.len() } else { limit };
-    if found.len() > shown {
-        warnings.push(TRUNCATED.into());
-    }
-    let data = |out: &mut Vec<u8>| {
-        out.push(b'[');
-        for (i, labels) in found.iter().take(shown).enumerate() {
-            if i > 0 {
-                out.push(b',');
+        respond::success_or(|out| {
+            let mut list = List::new(out, limit);
+            for labels in all {
+                checks.step()?;
+                list.add(labels);
             }
-            json::labels(out, labels);
-        }
-        out.push(b']');
+            warnings.extend(list.end().then(|| TRUNCATED.into()));
+            Ok(warnings)
+        })
     };
-    Ok(respond::success(data, &warnings))
+    shortly(&quick, kind, waiting.cancel(), work).await
+}
+
+/// Label sets as JSON.
+struct List<'o> {
+    out: &'o mut Vec<u8>,
+    most: usize,
+    count: usize,
+}
+
+impl<'o> List<'o> {
+    /// Shows no more than `limit` (0 = all).
+    fn new(out: &'o mut Vec<u8>, limit: usize) -> Self {
+        out.push(b'[');
+        Self { out, most: if limit == 0 { usize::MAX } else { limit }, count: 0 }
+    }
+
+    fn add(&mut self, labels: &Labels) {
+        self.count += 1;
+        if self.count > self.most {
+            return;
+        }
+        if self.count > 1 {
+            self.out.push(b',');
+        }
+        json::labels(self.out, labels);
+    }
+
+    /// Were there more?
+    fn end(self) -> bool {
+        self.out.push(b']');
+        self.count > self.most
+    }
 }
 
 /// One more than the limit shows whether there are more.
