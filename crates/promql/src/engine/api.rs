@@ -23,9 +23,10 @@ pub struct EngineOptions {
     pub timeout: Duration,
     /// The step of subqueries that name none: the global evaluation interval.
     pub default_step: Millis,
-    /// Worker threads of the engine's own pool; 0 = one per core.
+    /// Threads of a query, the one that asks included; 0 = one per core.
     pub threads: usize,
-    /// How long a query runs before it wakes them: most have ended by then, for less than that costs.
+    /// How long a query runs before it wakes the others: most have ended by then, for less than that costs. If zero, they take
+    /// part in the smallest, too.
     pub alone: Duration,
     /// `promql-delayed-name-removal`: names go at the end of the query and not at each function.
     pub delayed_name_removal: bool,

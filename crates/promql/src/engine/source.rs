@@ -86,9 +86,10 @@ impl<'c> Source<'c> {
         mut f: impl FnMut(usize, Steps) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         let threads = ctx.crew.threads();
-        let few = ctx.profile.is_some() || threads == 1 || series.len() * self.steps.max(32) < PARALLEL_VALUES;
+        let few = !ctx.options.alone.is_zero() && series.len() * self.steps.max(32) < PARALLEL_VALUES;
+        let on_one = few || threads == 1 || ctx.profile.is_some();
         scratch.upto = series.end;
-        while few || ctx.is_alone() {
+        while on_one || ctx.is_alone() {
             let Some(i) = series.next() else { return Ok(()) };
             ctx.check()?;
             f(i, (self.compute)(i, scratch)?)?;
