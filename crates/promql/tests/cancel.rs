@@ -73,15 +73,19 @@ fn many() -> MemoryStore {
     store
 }
 
-/// How often a query looks whether somebody still waits. With `until`, nobody does from that look on.
+/// How often a query on one thread looks whether somebody still waits. With `until`, nobody does from that look on.
 fn looks(store: &MemoryStore, text: &str, until: Option<usize>) -> (usize, Result<(), QueryError>) {
+    looks_on(1, store, text, until)
+}
+
+fn looks_on(threads: usize, store: &MemoryStore, text: &str, until: Option<usize>) -> (usize, Result<(), QueryError>) {
     let language = ParserOptions { experimental_functions: true, ..ParserOptions::default() };
     let expr = parse(text, &language).unwrap_or_else(|error| panic!("{text}: {error}"));
     let looks = Arc::new(AtomicUsize::new(0));
     let counted = looks.clone();
     let cancel = Cancel::when(move || counted.fetch_add(1, Ordering::Relaxed) >= until.unwrap_or(usize::MAX));
     let control = Control { cancel, ..Control::default() };
-    let engine = Engine::new(EngineOptions { threads: 1, ..EngineOptions::default() });
+    let engine = Engine::new(EngineOptions { threads, alone: Duration::ZERO, ..EngineOptions::default() });
     // Two steps, so that nothing is taken for an instant query.
     let result = engine.range(store, &expr, Timestamp(0), Timestamp(1_000), Millis(1_000), &control).map(drop);
     (looks.load(Ordering::Relaxed), result)
@@ -164,6 +168,11 @@ fn a_query_ends_with_the_look_that_finds_nobody() {
             assert_eq!(error.to_string(), "query was canceled in expression evaluation", "{text}");
             // The one that found it, and those that ask who it was.
             assert!(found <= until + 4, "{text}: {found} looks, {until} before the client went");
+            let (found, result) = looks_on(3, &store, text, Some(until));
+            let error = result.expect_err("nobody waits");
+            assert_eq!(error.to_string(), "query was canceled in expression evaluation", "{text}");
+            // Of each thread, which takes one more run before it knows.
+            assert!(found <= until + 3 * 4 + 2, "{text}: {found} looks, {until} before the client went");
         }
     }
 }

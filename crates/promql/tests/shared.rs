@@ -276,6 +276,26 @@ fn histograms_too_large_to_be_kept_are_evaluated_at_each_place() {
     }
 }
 
+/// Those before them say nothing of it.
+#[test]
+fn large_histograms_behind_floats_make_no_query_fail() {
+    let mut histogram = FloatHistogram { count: 1e4, sum: 1.0, ..FloatHistogram::default() };
+    histogram.positive_spans = [Span { offset: 0, len: 10_000 }].into();
+    histogram.positive_counts = vec![1.0; 10_000];
+    let large = LoadedValue::Histogram(Arc::new(histogram));
+    let series = |i: usize| {
+        let value = if i < 600 { LoadedValue::Float(1.0) } else { large.clone() };
+        (Labels::from_pairs([("__name__", "m"), ("i", format!("{i:04}").as_str())]), vec![Loaded { time: 1_195_000, start: 0, value }])
+    };
+    let mut store = MemoryStore::default();
+    store.load((0..2000).map(series).collect()).unwrap();
+    let store = Counting { store, selections: AtomicUsize::new(0) };
+    // At one step, two hundred megabytes.
+    let options = EngineOptions { threads: 2, max_query_memory: 1 << 25, ..EngineOptions::default() };
+    let answer = ask_with(options, &store, "count(m) + on () count without (i) (m)", false).unwrap();
+    assert!(format!("{:?}", answer.value).contains("4000"), "{:?}", answer.value);
+}
+
 #[test]
 fn errors_are_those_of_the_first_place() {
     let text = "label_replace(g, \"i\", \"\", \"i\", \".*\") + label_replace(g, \"i\", \"\", \"i\", \".*\")";

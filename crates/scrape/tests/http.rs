@@ -124,11 +124,11 @@ async fn what_goes_wrong_is_said_in_prometheus_words() {
         (ok(&gzip("a 1\n"), packed), "  body_size_limit: 4B\n", "body size limit exceeded"),
         (text("a 1\nb 2\n"), "  sample_limit: 1\n", "sample limit exceeded"),
     ];
-    let mut all: JoinSet<_> =
-        cases.map(|(answer, settings, want)| async move { (last_error(answer, settings).await, want) }).into_iter().collect();
+    let ask = |(case, (answer, settings, want))| async move { (case, last_error(answer, settings).await, want) };
+    let mut all: JoinSet<_> = cases.into_iter().enumerate().map(ask).collect();
     while let Some(done) = all.join_next().await {
-        let (error, want) = done.unwrap();
-        assert_eq!(error, want);
+        let (case, error, want) = done.unwrap();
+        assert_eq!(error, want, "answer {case}");
     }
 }
 

@@ -22,7 +22,7 @@ pub struct SelectHints {
     /// Whether anybody still waits for the answer. It is looked at often enough that a selection among a million series
     /// ends within some ten milliseconds, with [`SelectError::Cancelled`].
     pub cancel: Cancel,
-    /// Labels are enough: no sample will be decoded (`/series`).
+    /// Labels are enough: no sample will be decoded (`/series`), and damage behind the first chunk in range need not be told.
     pub labels_only: bool,
     /// Of each series the newest sample in the range is enough.
     pub newest_only: bool,

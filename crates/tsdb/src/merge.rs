@@ -521,14 +521,20 @@ pub fn merge_names(sources: Vec<Names>, hints: &SelectHints) -> Result<Names, Se
 /// So many are sorted without a look at whether anybody still waits: some milliseconds.
 const RUN_LEN: usize = 8192;
 
-/// Sorts items of which no two are equal, and keeps the first `limit` (0 = all). `sort` sorts a few thousand as `compare` says.
+/// An order of items, twice: as `compare` says, `sort` sorts a few thousand.
+pub(crate) struct Order<S, C> {
+    pub sort: S,
+    pub compare: C,
+}
+
+/// Sorts items of which no two are equal, and keeps the first `limit` (0 = all).
 ///
 /// # Errors
 /// [`SelectError::Cancelled`].
 pub(crate) fn sort_first<T>(
     mut items: Vec<T>,
     limit: usize,
-    (sort, compare): (impl Fn(&mut [T]), impl Fn(&T, &T) -> Ordering),
+    Order { sort, compare }: Order<impl Fn(&mut [T]), impl Fn(&T, &T) -> Ordering>,
     checks: &Checks<'_>,
 ) -> Result<Vec<T>, SelectError> {
     if items.len() <= RUN_LEN {

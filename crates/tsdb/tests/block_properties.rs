@@ -142,6 +142,9 @@ proptest! {
         }
         let (mut got, warnings) = read(&block, range, &matchers).unwrap();
         prop_assert_eq!(warnings, Vec::<String>::new());
+        let only = SelectHints { labels_only: true, ..SelectHints::default() };
+        let listed: Vec<Labels> = block.select(range, &matchers, &only).unwrap().series.iter().map(|series| series.labels().clone()).collect();
+        prop_assert_eq!(&listed, &got.keys().cloned().collect::<Vec<_>>());
         // Series with a chunk that overlaps the range, but no sample in it, may be there.
         got.retain(|_, samples| !samples.is_empty());
         prop_assert_eq!(got, expected);
@@ -157,6 +160,24 @@ proptest! {
             prop_assert_eq!(block.label_values(name, anytime, &[], &SelectHints::default()).unwrap().names, Vec::from_iter(values));
         }
         prop_assert!(block.label_values("a", interval(END, END + 5), &[], &SelectHints::default()).unwrap().names.is_empty());
+    }
+}
+
+/// Lists of one series, of some thousand, and of more than are made sets of.
+#[test]
+fn lists_of_any_length_are_intersected() {
+    let labels = |id: usize| Labels::from_pairs([("all", "x"), ("half", ["0", "1"][id % 2]), ("id", &format!("{id:04}"))]);
+    let all: AllSeries = (0..6000).map(|id| (labels(id), [(0, 1.0)].into())).collect();
+    let files: Arc<dyn Files> = Arc::new(Disk::new());
+    files.create_folder(&data_dir()).unwrap();
+    write(&files, &data_dir(), &all, 10, 1 << 20).unwrap();
+    let block = Block::open(&files, &block_dir()).unwrap();
+    let pairs = [("all", "x"), ("all", "y"), ("half", "0"), ("half", "1"), ("id", "0017"), ("id", "0018"), ("id", ""), ("nope", "z")];
+    let equal = |(name, value): (&str, &str)| Matcher::new(MatchOp::Equal, name, value.to_owned()).unwrap();
+    for (one, other) in pairs.iter().flat_map(|one| pairs.map(|other| (*one, other))) {
+        let wanted = |labels: &&Labels| [one, other].iter().all(|(name, value)| labels.get(name).unwrap_or("") == *value);
+        let (got, _) = read(&block, interval(0, 1), &[equal(one), equal(other)]).unwrap();
+        assert!(got.keys().eq(all.keys().filter(wanted)), "{one:?} {other:?}");
     }
 }
 

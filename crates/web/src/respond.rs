@@ -110,8 +110,8 @@ pub fn success(data: impl FnOnce(&mut Vec<u8>), warnings: &[String]) -> Response
     with_type(StatusCode::OK, out.into())
 }
 
-/// Likewise, of data that may fail and tells its warnings.
-pub fn success_or<E>(data: impl FnOnce(&mut Vec<u8>) -> Result<Vec<String>, E>) -> Result<Response, E> {
+/// A whole answer around `data`, which may fail, and gives the warnings.
+pub fn success_with<E>(data: impl FnOnce(&mut Vec<u8>) -> Result<Vec<String>, E>) -> Result<Response, E> {
     let mut out = Vec::with_capacity(1024);
     begin(&mut out);
     let warnings = data(&mut out)?;

@@ -1,15 +1,25 @@
 //! Threads that compute in any order what one of them hands out in its order.
+//!
+//! The one who asks stands at a line of tasks: it gives what is done, calls others to help, does tasks itself when nothing is ready, and
+//! waits only for tasks that others are at. Helpers take the next task each until there is none, or others need them more.
+//!
+//! # Invariants
+//! - What is given does not depend on the number of threads, nor does the error that ends it.
+//! - Nobody waits for a thread to become free: whoever is called can begin at once.
+//! - Results that wait to be given weigh no more than `room`, but for the last of each thread.
+//! - A task may ask for more work to be divided, but should not: while it waits for that, its thread may help others to their end.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// The threads of an engine. Whoever has work to divide does it with them, and alone if they have other work: nobody waits for a
-/// thread to become free.
+/// The threads of an engine.
 #[derive(Debug)]
 pub(crate) struct Crew {
-    /// All but the one that asks. `None` if that is the only one.
+    /// All but the one that asks. `None` if there are no others, or they could not be started.
     helpers: Option<rayon::ThreadPool>,
+    /// Helpers that were called and have not left.
+    busy: AtomicUsize,
     /// Work that is divided at this time. Each has an equal share of the threads.
     under_way: AtomicUsize,
 }
@@ -20,7 +30,8 @@ impl Crew {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let helpers = if threads == 0 { cores() } else { threads } - 1;
         let pool = || rayon::ThreadPoolBuilder::new().num_threads(helpers).thread_name(|i| format!("query-{i}")).build().ok();
-        Self { helpers: if helpers == 0 { None } else { pool() }, under_way: AtomicUsize::new(0) }
+        let helpers = if helpers == 0 { None } else { pool() };
+        Self { helpers, busy: AtomicUsize::new(0), under_way: AtomicUsize::new(0) }
     }
 
     /// The threads that one that asks has with it, itself included.
@@ -33,40 +44,48 @@ impl Crew {
         self.threads().div_ceil(self.under_way.load(Ordering::Relaxed).max(1))
     }
 
+    /// Books a helper that has nothing to do.
+    fn book(&self) -> bool {
+        let free = |busy: usize| (busy + 1 < self.threads()).then_some(busy + 1);
+        self.busy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).is_ok()
+    }
+
     /// Does the work of all numbers below `tasks`, and gives what comes out on this thread, in the order of their numbers.
-    /// At most `ahead` are done before it is their turn to be given. Each thread works with things of its own: this one with
-    /// `own`, the others with what `new` makes.
+    /// None is begun ahead of its turn while those done weigh more than `room`. Each thread works with things of its own: this one
+    /// with `own`, the others with what `new` makes.
     ///
     /// # Errors
     /// The first, in the order of the numbers, of `work` and `give`.
     pub fn in_order<T: Send, S, E: Send>(
         &self,
         tasks: usize,
-        ahead: usize,
+        room: u64,
         own: &mut S,
         new: impl Fn() -> S + Sync,
-        work: impl Fn(usize, &mut S) -> Result<T, E> + Sync,
+        (work, weigh): (impl Fn(usize, &mut S) -> Result<T, E> + Sync, impl Fn(&T) -> u64 + Sync),
         mut give: impl FnMut(T) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(helpers) = &self.helpers else {
             return (0..tasks).try_for_each(|i| give(work(i, own)?));
         };
         let _under_way = UnderWay::new(&self.under_way);
-        let line = &Line::new(tasks, ahead);
+        let line = &Line::new(tasks, room);
+        // Nothing behind an error needs to be done.
+        let put = |i, done: Result<T, E>| line.put(i, done.as_ref().map_or(u64::MAX, &weigh), done);
         let help = || {
-            let _leaves = Leaves(line);
+            let _leaves = Leaves(self, line);
             let mut own = None;
             while let Some(i) = line.take(self.share()) {
-                line.put(i, work(i, own.get_or_insert_with(&new)));
+                put(i, work(i, own.get_or_insert_with(&new)));
             }
         };
         let help = &help;
         helpers.in_place_scope(|scope| {
             let _over = Over(line);
             loop {
-                match line.next(self.share()) {
+                match line.next(self.share(), || self.book()) {
                     Next::Call => scope.spawn(|_| help()),
-                    Next::Work(i) => line.put(i, work(i, own)),
+                    Next::Work(i) => put(i, work(i, own)),
                     Next::Give(done) => give(done?)?,
                     Next::End => return Ok(()),
                 }
@@ -93,8 +112,7 @@ impl Drop for UnderWay<'_> {
 
 /// Tasks in their order: given, done or begun, to be begun.
 struct Line<R> {
-    tasks: usize,
-    ahead: usize,
+    room: u64,
     places: Mutex<Places<R>>,
     /// Something is done that the one who gives may wait for.
     done: Condvar,
@@ -103,12 +121,14 @@ struct Line<R> {
 struct Places<R> {
     /// The first that is not given.
     first: usize,
-    /// Of those from there on that are begun.
-    begun: VecDeque<Option<R>>,
+    /// Of those from there on that are begun, what is done and what it weighs.
+    begun: VecDeque<Option<(u64, R)>>,
+    /// All that is done.
+    weight: u64,
     /// Threads that were called and have not left.
     helpers: usize,
-    /// Nothing more is to be begun.
-    over: bool,
+    /// From this one on nothing is to be begun.
+    end: usize,
 }
 
 /// What the one who gives does next.
@@ -120,60 +140,49 @@ enum Next<R> {
 }
 
 impl<R> Line<R> {
-    fn new(tasks: usize, ahead: usize) -> Self {
-        let places = Places { first: 0, begun: VecDeque::new(), helpers: 0, over: false };
-        Self { tasks, ahead: ahead.max(1), places: Mutex::new(places), done: Condvar::new() }
+    fn new(tasks: usize, room: u64) -> Self {
+        let places = Places { first: 0, begun: VecDeque::new(), weight: 0, helpers: 0, end: tasks };
+        Self { room, places: Mutex::new(places), done: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Places<R>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Is there one to be begun?
-    fn has_more(&self, places: &Places<R>) -> bool {
-        !places.over && places.begun.len() < self.ahead && places.first + places.begun.len() < self.tasks
-    }
-
-    fn begin(&self, places: &mut Places<R>) -> Option<usize> {
-        if !self.has_more(places) {
-            return None;
-        }
-        places.begun.push_back(None);
-        Some(places.first + places.begun.len() - 1)
-    }
-
     /// One for a helper; none if it is to leave.
     fn take(&self, share: usize) -> Option<usize> {
         let mut places = self.lock();
-        if places.helpers < share { self.begin(&mut places) } else { None }
+        if places.helpers < share { places.begin(self) } else { None }
     }
 
-    fn put(&self, i: usize, done: R) {
+    fn put(&self, i: usize, weight: u64, done: R) {
         let mut places = self.lock();
+        places.weight = places.weight.saturating_add(weight);
         let at = i - places.first;
-        places.begun[at] = Some(done);
+        places.begun[at] = Some((weight, done));
         if at == 0 {
             self.done.notify_one();
         }
     }
 
-    fn next(&self, share: usize) -> Next<R> {
+    /// What comes next where each has a share of the threads, and a helper comes if `book` says so.
+    fn next(&self, share: usize, book: impl Fn() -> bool) -> Next<R> {
         let mut places = self.lock();
         loop {
-            if let Some(done) = places.begun.front_mut().and_then(Option::take) {
-                places.begun.pop_front();
-                places.first += 1;
-                return Next::Give(done);
-            }
-            if places.over || places.first == self.tasks {
-                return Next::End;
-            }
-            // One is left for this thread.
-            if places.helpers + 1 < share && places.first + places.begun.len() + 1 < self.tasks && self.has_more(&places) {
+            if places.wants_help(self, share) && book() {
                 places.helpers += 1;
                 return Next::Call;
             }
-            if let Some(i) = self.begin(&mut places) {
+            if let Some((weight, done)) = places.begun.front_mut().and_then(Option::take) {
+                places.begun.pop_front();
+                places.first += 1;
+                places.weight = places.weight.saturating_sub(weight);
+                return Next::Give(done);
+            }
+            if places.first >= places.end {
+                return Next::End;
+            }
+            if let Some(i) = places.begin(self) {
                 return Next::Work(i);
             }
             places = self.done.wait(places).unwrap_or_else(PoisonError::into_inner);
@@ -181,18 +190,41 @@ impl<R> Line<R> {
     }
 }
 
+impl<R> Places<R> {
+    /// Tasks that nobody has begun.
+    fn left(&self) -> usize {
+        self.end.saturating_sub(self.first + self.begun.len())
+    }
+
+    fn begin(&mut self, line: &Line<R>) -> Option<usize> {
+        if self.left() == 0 || self.weight > line.room {
+            return None;
+        }
+        self.begun.push_back(None);
+        Some(self.first + self.begun.len() - 1)
+    }
+
+    /// Has one more helper enough to do? It leaves when there is no more room, so that it is not called before there is half of it.
+    fn wants_help(&self, line: &Line<R>, share: usize) -> bool {
+        let most = share.min(self.end.saturating_sub(self.first));
+        self.helpers + 1 < most && self.left() > 1 && self.weight <= line.room / 2
+    }
+}
+
 /// A helper that leaves, of itself or because of a panic. What that has left undone would be waited for in vain; the panic
 /// goes on where the helper was called.
-struct Leaves<'a, R>(&'a Line<R>);
+struct Leaves<'a, R>(&'a Crew, &'a Line<R>);
 
 impl<R> Drop for Leaves<'_, R> {
     fn drop(&mut self) {
-        let mut places = self.0.lock();
+        let Self(crew, line) = self;
+        let mut places = line.lock();
         places.helpers -= 1;
         if std::thread::panicking() {
-            places.over = true;
-            self.0.done.notify_one();
+            places.end = 0;
+            line.done.notify_one();
         }
+        crew.busy.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -201,7 +233,7 @@ struct Over<'a, R>(&'a Line<R>);
 
 impl<R> Drop for Over<'_, R> {
     fn drop(&mut self) {
-        self.0.lock().over = true;
+        self.0.lock().end = 0;
     }
 }
 
@@ -213,14 +245,14 @@ mod tests {
     use std::sync::Barrier;
 
     /// What is given.
-    fn ran(crew: &Crew, tasks: usize, ahead: usize, work: impl Fn(usize) -> Result<usize, String> + Sync) -> Result<Vec<usize>, String> {
+    fn ran(crew: &Crew, tasks: usize, room: u64, work: impl Fn(usize) -> Result<usize, String> + Sync) -> Result<Vec<usize>, String> {
         let mut given = Vec::new();
         crew.in_order(
             tasks,
-            ahead,
+            room,
             &mut (),
             || (),
-            |i, ()| work(i),
+            (|i, ()| work(i), |_: &usize| 1),
             |i| {
                 given.push(i);
                 Ok(())
@@ -235,11 +267,11 @@ mod tests {
             let crew = Crew::new(threads);
             assert_eq!(crew.threads(), threads);
             for tasks in [0, 1, 2, 3, 100, 1000] {
-                for ahead in [0, 1, 2, 7, 5000] {
-                    assert_eq!(ran(&crew, tasks, ahead, Ok), Ok((0..tasks).collect()), "{threads} {tasks} {ahead}");
+                for room in [0, 1, 2, 7, 5000] {
+                    assert_eq!(ran(&crew, tasks, room, Ok), Ok((0..tasks).collect()), "{threads} {tasks} {room}");
                 }
             }
-            assert_eq!(crew.under_way.load(Ordering::Relaxed), 0);
+            assert_eq!([&crew.under_way, &crew.busy].map(|count| count.load(Ordering::Relaxed)), [0, 0]);
         }
     }
 
@@ -255,14 +287,59 @@ mod tests {
     }
 
     #[test]
-    fn none_are_done_too_early() {
+    fn threads_are_shared_by_what_is_under_way() {
+        let crew = Crew::new(7);
+        let shares = (0..9).map(|under_way| {
+            crew.under_way.store(under_way, Ordering::Relaxed);
+            crew.share()
+        });
+        assert_eq!(shares.collect::<Vec<_>>(), [7, 7, 4, 3, 2, 2, 2, 1, 1]);
+        assert!((0..6).all(|_| crew.book()) && !crew.book());
+    }
+
+    #[test]
+    fn whoever_finds_all_helpers_at_work_is_done_before_they_are() {
+        let (crew, all) = (&Crew::new(3), &Barrier::new(4));
+        let end = &Barrier::new(4);
+        std::thread::scope(|scope| {
+            // One who asks and two helpers.
+            let held = move |i| {
+                if i < 3 {
+                    all.wait();
+                    end.wait();
+                }
+                Ok(i)
+            };
+            let long = scope.spawn(move || ran(crew, 8, 8, held));
+            all.wait();
+            assert_eq!(ran(crew, 2, 8, Ok), Ok(vec![0, 1]));
+            end.wait();
+            assert_eq!(long.join().unwrap(), Ok((0..8).collect()));
+        });
+    }
+
+    #[test]
+    fn little_is_done_ahead_of_its_turn() {
         let (crew, given) = (Crew::new(4), AtomicUsize::new(0));
-        let work = |i: usize, (): &mut ()| if i < given.load(Ordering::SeqCst) + 3 { Ok(()) } else { Err(format!("{i} is too early")) };
         let give = |()| {
             given.fetch_add(1, Ordering::SeqCst);
             Ok(())
         };
-        assert_eq!(crew.in_order(1000, 3, &mut (), || (), work, give), Ok(()));
+        // Three weigh more than there is room for; besides them one is given, and one may be with each thread.
+        let most = 3 + 1 + 4;
+        let early = |i: usize| if i < given.load(Ordering::SeqCst) + most { Ok(()) } else { Err(format!("{i} is too early")) };
+        assert_eq!(crew.in_order(1000, 24, &mut (), || (), (|i, ()| early(i), |()| 10), give), Ok(()));
+    }
+
+    #[test]
+    fn nothing_is_begun_behind_an_error() {
+        let line = Line::new(10, 5);
+        assert_eq!([line.take(1), line.take(1)], [Some(0), Some(1)]);
+        line.put(1, u64::MAX, "no");
+        assert_eq!(line.take(1), None);
+        line.put(0, 1, "yes");
+        assert!(matches!(line.next(1, || true), Next::Give("yes")));
+        assert!(matches!(line.next(1, || true), Next::Give("no")));
     }
 
     #[test]
@@ -272,7 +349,7 @@ mod tests {
             let work = |i| if i % 10 == 9 { Err(format!("no {i}")) } else { Ok(i) };
             assert_eq!(ran(&crew, 1000, 64, work), Err("no 9".into()));
             let give = |i| if i == 5 { Err("given enough".to_owned()) } else { Ok(()) };
-            assert_eq!(crew.in_order(1000, 64, &mut (), || (), |i, ()| work(i), give), Err("given enough".into()));
+            assert_eq!(crew.in_order(1000, 64, &mut (), || (), (|i, ()| work(i), |_: &usize| 1), give), Err("given enough".into()));
             assert_eq!(ran(&crew, 100, 64, Ok), Ok((0..100).collect()));
         }
     }

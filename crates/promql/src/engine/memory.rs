@@ -122,6 +122,11 @@ impl Charge {
         Ok(())
     }
 
+    /// What it holds.
+    pub fn bytes(&self) -> u64 {
+        self.size.bytes
+    }
+
     /// Charges what a buffer has grown by, if it has.
     pub fn grow_to(&mut self, bytes: u64) -> Result<(), QueryError> {
         match bytes.checked_sub(self.size.bytes) {

@@ -53,7 +53,7 @@ impl<'c> Pace<'c> {
         put_in_order(self, elements, order)
     }
 
-    /// [`Self::sort_by`] label sets.
+    /// [`Self::sort_by`] label sets: many by comparing, as `model::labels::sort` looks at nothing else.
     pub fn sort_by_labels<T>(&self, elements: &mut [T], labels: impl Fn(&T) -> &Labels) -> Result<(), QueryError> {
         if elements.len() > SORTED_AT_ONCE {
             return self.sort_by(elements, |a, b| labels(a).cmp(labels(b)));

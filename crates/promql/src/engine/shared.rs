@@ -23,6 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes that may be kept of series that would pass one by one: four million values.
 const STREAMED_BYTES: u64 = 32 << 20;
+/// So many series are computed between two looks at what they take.
+const BATCH_MAX: usize = 4096;
 
 /// The repeated parts of a query.
 pub(crate) struct Shared {
@@ -199,8 +201,11 @@ impl Values {
             if values.bytes.saturating_add(next) > bytes {
                 break;
             }
-            source.for_each_in(ctx, begin..end, &mut scratch, |_, steps| values.push(steps))?;
-            batch *= 2;
+            source.for_each_in(ctx, begin..end, &mut scratch, |_, steps| {
+                // Larger than those before: what is kept already is enough.
+                if values.bytes > bytes { Ok(()) } else { values.push(steps) }
+            })?;
+            batch = (2 * batch).min(BATCH_MAX);
         }
         Ok(Some(values))
     }

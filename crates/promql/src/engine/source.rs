@@ -44,8 +44,8 @@ pub(crate) struct Materialised {
     charge: Charge,
 }
 
-/// Values that may be computed before it is their turn: 2 MiB, which stay in the cache until they are added up.
-const AHEAD_VALUES: usize = 1 << 18;
+/// Bytes that may be computed before it is their turn; they stay in the cache until they are added up.
+const AHEAD_BYTES: u64 = 2 << 20;
 /// At most so many series one thread takes after each other: those of few chunks are decoded together.
 const RUN: usize = 16;
 /// Each thread takes at least so many times, if there are as many series.
@@ -97,8 +97,7 @@ impl<'c> Source<'c> {
         // Whoever may not wait for other threads, which may have much to do, stops here.
         ctx.check()?;
         // Nothing may be left when it has run alone for long enough.
-        let run = series.len().div_ceil(TAKES * threads).clamp(1, RUN);
-        let ahead = (AHEAD_VALUES / (run * self.steps.max(1))).clamp(2 * threads, 256);
+        let run = run(series.len(), self.steps, threads);
         let compute = |number: usize, scratch: &mut Scratch| {
             let from = series.start + number * run;
             scratch.upto = series.end.min(from + run);
@@ -112,8 +111,9 @@ impl<'c> Source<'c> {
             }
             Ok((computed, held))
         };
+        let weigh = |(computed, held): &(Vec<(usize, Steps)>, Charge)| size_of_val(computed.as_slice()) as u64 + held.bytes();
         let give = |(computed, _held): (Vec<(usize, Steps)>, Charge)| computed.into_iter().try_for_each(|(i, steps)| f(i, steps));
-        ctx.crew.in_order(series.len().div_ceil(run), ahead, scratch, || Scratch::new(ctx), compute, give)
+        ctx.crew.in_order(series.len().div_ceil(run), AHEAD_BYTES, scratch, || Scratch::new(ctx), (compute, weigh), give)
     }
 
     /// Computes all of it.
@@ -140,6 +140,12 @@ impl<'c> Source<'c> {
     pub fn has_duplicates(&self, ctx: &Context<'_>) -> Result<bool, QueryError> {
         has_duplicates(ctx, self.heads.len(), |i| &self.heads[i].labels)
     }
+}
+
+/// So many series one thread takes after each other: fewer where there are few of them, or a few fill what may be computed ahead.
+fn run(series: usize, steps: usize, threads: usize) -> usize {
+    let fill = AHEAD_BYTES as usize / size_of::<f64>() / steps.max(1) / (2 * threads);
+    series.div_ceil(TAKES * threads).min(fill).clamp(1, RUN)
 }
 
 /// Of so many label sets.
@@ -225,4 +231,26 @@ impl Materialised {
 
 pub(crate) fn same_labelset() -> QueryError {
     QueryError::Execution("vector cannot contain metrics with the same labelset".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_short_where_series_are_few_or_long() {
+        for (series, steps, threads, want) in [
+            (0, 0, 2, 1),
+            (3, 1, 2, 1),
+            (100, 1, 2, 7),
+            (2_000, 361, 2, 16),
+            (1_000_000, 1, 8, 16),
+            (2_000, 11_000, 2, 5),
+            (1_000_000, 11_000, 64, 1),
+            (1_000_000, 10_000_000, 2, 1),
+            (1_000_000, 1, 512, 16),
+        ] {
+            assert_eq!(run(series, steps, threads), want, "{series} {steps} {threads}");
+        }
+    }
 }

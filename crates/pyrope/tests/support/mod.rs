@@ -74,8 +74,12 @@ impl Server {
     }
 
     /// [`Server::start`] with more flags.
+    #[track_caller]
     pub fn start_with(folder: &Path, config: &str, flags: &[&str]) -> Self {
-        Self::try_start_with(folder, config, flags).unwrap_or_else(|why| panic!("{why}"))
+        match Self::try_start_with(folder, config, flags) {
+            Ok(server) => server,
+            Err(why) => panic!("{why}"),
+        }
     }
 
     /// [`Server::start_with`] of what may be refused; the error has its log.
@@ -107,8 +111,11 @@ impl Server {
         get(&self.address, "/-/ready").is_some_and(|answer| answer.status == 200)
     }
 
+    #[track_caller]
     pub fn wait_until_ready(&mut self) {
-        self.becomes_ready().unwrap_or_else(|why| panic!("{why}"));
+        if let Err(why) = self.becomes_ready() {
+            panic!("{why}");
+        }
     }
 
     fn becomes_ready(&mut self) -> Result<(), String> {

@@ -115,22 +115,22 @@ fn common_to_lists<'m>(
 ) -> Result<Option<RoaringBitmap>, Corrupt> {
     let mut found: Option<Vec<u32>> = None;
     while let Some((matcher, place)) = matchers.peek().and_then(|matcher| Some((*matcher, single(index, matcher)?))) {
-        let ids = index.postings(place)?;
         found = match found {
-            None if ids.len() > LONG => break,
-            None => Some(ascending(ids.collect())?),
-            Some(found) if worth_looking(found.len() as u64, index, matcher) => {
-                return Ok(Some(set(found.into_iter())?));
-            }
-            Some(found) => Some(common(found.into_iter(), ids)?),
+            None if index.postings_len(place) > LONG as u64 => break,
+            None => Some(ascending(index.postings(place)?.collect())),
+            Some(found) if worth_looking(found.len() as u64, index, matcher) => return Ok(Some(set(found.into_iter())?)),
+            Some(found) => Some(common(found.into_iter(), index.postings(place)?)?),
         };
         matchers.next();
     }
     found.map(|found| set(found.into_iter())).transpose()
 }
 
-fn ascending(ids: Vec<u32>) -> Result<Vec<u32>, Corrupt> {
-    if ids.is_sorted_by(|a, b| a < b) { Ok(ids) } else { Err(Corrupt::POSTINGS_ORDER) }
+/// Those of a damaged list may be in any order, or there twice.
+fn ascending(mut ids: Vec<u32>) -> Vec<u32> {
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 /// Those of ascending ids that are in a list too.
@@ -174,9 +174,7 @@ const LONG: usize = 4096;
 const SHORT_TOGETHER: usize = 1 << 20;
 
 fn add(all: &mut RoaringBitmap, short: &mut Vec<u32>) -> Result<(), Corrupt> {
-    short.sort_unstable();
     // A damaged index may have a series in two lists of one name.
-    short.dedup();
-    *all |= set(short.drain(..))?;
+    *all |= set(ascending(std::mem::take(short)).into_iter())?;
     Ok(())
 }

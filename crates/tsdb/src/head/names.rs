@@ -5,7 +5,7 @@ use super::pairs::PairId;
 use super::symbols::SymbolId;
 use crate::block::SymbolPair;
 use crate::compact::texts::Texts;
-use crate::merge::sort_first;
+use crate::merge::{Order, sort_first};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
 use storage::{Checks, SelectError};
@@ -25,7 +25,7 @@ impl Index {
         }
         checks.outcome()?;
         let names: Vec<&str> = names.into_iter().map(|id| self.symbols().text(id)).collect();
-        Ok(sort_first(names, limit, (<[_]>::sort_unstable, Ord::cmp), checks)?.into_iter().map(str::to_owned).collect())
+        sorted(names, limit, checks)
     }
 
     /// The first `limit` (0 = all) values of a label, sorted; given slots, of those series only.
@@ -58,7 +58,7 @@ impl Index {
         pairs.sort_unstable();
         pairs.dedup();
         let texts: Vec<&str> = pairs.into_iter().map(text).collect();
-        Ok(sort_first(texts, limit, (<[_]>::sort_unstable, Ord::cmp), checks)?.into_iter().map(str::to_owned).collect())
+        sorted(texts, limit, checks)
     }
 
     /// The strings that these slots' labels use, or those of all series: the symbols of a block.
@@ -132,3 +132,8 @@ impl Numbered {
 
 /// In place of the number of a string that none of the series use.
 const UNUSED: u32 = u32::MAX;
+
+fn sorted(texts: Vec<&str>, limit: usize, checks: &Checks<'_>) -> Result<Vec<String>, SelectError> {
+    let order = Order { sort: <[&str]>::sort_unstable, compare: |a: &&str, b: &&str| a.cmp(b) };
+    Ok(sort_first(texts, limit, order, checks)?.into_iter().map(str::to_owned).collect())
+}

@@ -11,7 +11,7 @@ use super::sequence::Sequence;
 use super::series::{FullChunk, MemSeries, Newest, Open};
 use super::slab::{Slab, slab_number};
 use crate::chunk::{self, Encoding, Sample, Value};
-use crate::merge;
+use crate::merge::{self, Order};
 use crate::tombstones::Intervals;
 use model::labels::Packer;
 use model::{Labels, Matcher, Timestamp};
@@ -520,7 +520,8 @@ impl Queryable for Head {
         drop(view);
         if hints.sorted {
             let sort = |run: &mut [Entry]| model::labels::sort(run, |entry| &entry.labels);
-            copied.series = merge::sort_first(copied.series, hints.limit, (sort, |a, b| a.labels.cmp(&b.labels)), &checks)?;
+            let order = Order { sort, compare: |a: &Entry, b: &Entry| a.labels.cmp(&b.labels) };
+            copied.series = merge::sort_first(copied.series, hints.limit, order, &checks)?;
         }
         let copied = Arc::new(copied);
         let mut series: Vec<Box<dyn Series>> = Vec::with_capacity(copied.series.len());

@@ -57,7 +57,7 @@ pub async fn series(State(app): State<Arc<App>>, form: Form) -> Result<Response,
         let mut selections = sets.iter().map(select).collect::<Result<Vec<_>, _>>()?;
         let mut warnings: Vec<String> = selections.iter_mut().flat_map(|selection| std::mem::take(&mut selection.warnings)).collect();
         let checks = hints.cancel.checks();
-        let mut all: Vec<&Labels> = Vec::new();
+        let mut all: Vec<&Labels> = Vec::with_capacity(selections.iter().map(|selection| selection.series.len()).sum());
         for series in selections.iter().flat_map(|selection| &selection.series) {
             checks.step()?;
             all.push(series.labels());
@@ -71,13 +71,15 @@ pub async fn series(State(app): State<Arc<App>>, form: Form) -> Result<Response,
             }
             all.extend(together);
         }
-        respond::success_or(|out| {
-            let mut list = List::new(out, limit);
+        respond::success_with(|out| {
+            let mut list = Listing::begin(out, limit);
             for labels in all {
                 checks.step()?;
                 list.add(labels);
             }
-            warnings.extend(list.end().then(|| TRUNCATED.into()));
+            if list.end() > limit && limit > 0 {
+                warnings.push(TRUNCATED.into());
+            }
             Ok(warnings)
         })
     };
@@ -85,15 +87,15 @@ pub async fn series(State(app): State<Arc<App>>, form: Form) -> Result<Response,
 }
 
 /// Label sets as JSON.
-struct List<'o> {
+struct Listing<'o> {
     out: &'o mut Vec<u8>,
     most: usize,
     count: usize,
 }
 
-impl<'o> List<'o> {
+impl<'o> Listing<'o> {
     /// Shows no more than `limit` (0 = all).
-    fn new(out: &'o mut Vec<u8>, limit: usize) -> Self {
+    fn begin(out: &'o mut Vec<u8>, limit: usize) -> Self {
         out.push(b'[');
         Self { out, most: if limit == 0 { usize::MAX } else { limit }, count: 0 }
     }
@@ -109,10 +111,10 @@ impl<'o> List<'o> {
         json::labels(self.out, labels);
     }
 
-    /// Were there more?
-    fn end(self) -> bool {
+    /// How many there were.
+    fn end(self) -> usize {
         self.out.push(b']');
-        self.count > self.most
+        self.count
     }
 }
 
