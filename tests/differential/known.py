@@ -132,6 +132,11 @@ def same_labels(case):
     return texts == ["vector cannot contain metrics with the same labelset"]
 
 
+def wider(case):
+    """Once the query has a selector that looks back further."""
+    return case.agree(f"({case.query}) and on () (count(target_info) or vector(1))")
+
+
 KNOWN = [
     Known(
         "samples of repaired histograms",
@@ -204,5 +209,13 @@ KNOWN = [
         ("value",),
         re.compile(r"\babsent(_over_time)?\s*\([^()]*\b(\w+)(!=|!~)[^()]*\b\2="),
         "finding series puts the selector's matchers into another order, from which absent() then makes its labels",
+    ),
+    Known(
+        "info series before the query's range",
+        ("value",),
+        re.compile(r"\binfo\s*\("),
+        "info() finds no samples before the earliest that the query's own selectors may read, so that a short range of one "
+        "hides info series",
+        wider,
     ),
 ]

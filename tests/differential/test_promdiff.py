@@ -109,6 +109,12 @@ class Explaining(unittest.TestCase):
         self.assertIsNone(self.name("limitk(2, x)", "error", failed("other"), vector()))
         self.assertIsNone(self.name("topk(2, x)", "error", same, vector()))
 
+    def test_info_needs_the_proof(self):
+        wider = "(info(rate(x[10s]))) and on () (count(target_info) or vector(1))"
+        for agrees in (True, False):
+            found = self.name("info(rate(x[10s]))", "value", vector(), vector(({}, "1")), lambda text: agrees and text == wider)
+            self.assertEqual(found, "info series before the query's range" if agrees else None)
+
     def test_absent_with_two_matchers(self):
         name = lambda query: self.name(query, "value", vector(({}, "1")), vector(({"a": "b"}, "1")))
         self.assertEqual(name('absent(x{a!="c", a="b"})'), "absent label with two matchers")
