@@ -147,9 +147,9 @@ KNOWN = [
     ),
     Known(
         "timestamp without offset",
-        ("value",),
+        ("value", "error"),
         re.compile(r"\btimestamp\s*\([^()]*(offset[^()]*@|@[^()]*(\(\))?[^()]*offset)"),
-        "timestamp() of a selector with @ and offset forgets the offset",
+        "timestamp() of a selector with @ and offset forgets the offset: other times, or nothing where an operator then finds an error",
     ),
     Known(
         "empty buckets",
