@@ -1,7 +1,8 @@
 //! Threads that compute in any order what one of them hands out in its order.
 //!
 //! The one who asks stands at a line of tasks: it gives what is done, calls others to help, does tasks itself when nothing is ready, and
-//! waits only for tasks that others are at. Helpers take the next task each until there is none, or others need them more.
+//! waits only for tasks that others are at. Helpers take the next task each until there is none, or others need them more; if too much
+//! is done ahead, they wait until it is given.
 //!
 //! # Invariants
 //! - What is given does not depend on the number of threads, nor does the error that ends it.
@@ -75,7 +76,7 @@ impl Crew {
         let help = || {
             let _leaves = Leaves(self, line);
             let mut own = None;
-            while let Some(i) = line.take(self.share()) {
+            while let Some(i) = line.take(|| self.share()) {
                 put(i, work(i, own.get_or_insert_with(&new)));
             }
         };
@@ -116,6 +117,8 @@ struct Line<R> {
     places: Mutex<Places<R>>,
     /// Something is done that the one who gives may wait for.
     done: Condvar,
+    /// There is room again, or nothing more to be done, for helpers who wait for that.
+    given: Condvar,
 }
 
 struct Places<R> {
@@ -142,7 +145,7 @@ enum Next<R> {
 impl<R> Line<R> {
     fn new(tasks: usize, room: u64) -> Self {
         let places = Places { first: 0, begun: VecDeque::new(), weight: 0, helpers: 0, end: tasks };
-        Self { room, places: Mutex::new(places), done: Condvar::new() }
+        Self { room, places: Mutex::new(places), done: Condvar::new(), given: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Places<R>> {
@@ -150,9 +153,15 @@ impl<R> Line<R> {
     }
 
     /// One for a helper; none if it is to leave.
-    fn take(&self, share: usize) -> Option<usize> {
+    fn take(&self, share: impl Fn() -> usize) -> Option<usize> {
         let mut places = self.lock();
-        if places.helpers < share { places.begin(self) } else { None }
+        while places.left() > 0 && places.helpers < share() {
+            if let Some(i) = places.begin(self) {
+                return Some(i);
+            }
+            places = self.given.wait(places).unwrap_or_else(PoisonError::into_inner);
+        }
+        None
     }
 
     fn put(&self, i: usize, weight: u64, done: R) {
@@ -169,7 +178,7 @@ impl<R> Line<R> {
     fn next(&self, share: usize, book: impl Fn() -> bool) -> Next<R> {
         let mut places = self.lock();
         loop {
-            if places.wants_help(self, share) && book() {
+            if places.wants_help(share) && book() {
                 places.helpers += 1;
                 return Next::Call;
             }
@@ -177,6 +186,9 @@ impl<R> Line<R> {
                 places.begun.pop_front();
                 places.first += 1;
                 places.weight = places.weight.saturating_sub(weight);
+                if places.weight <= self.room / 2 {
+                    self.given.notify_all();
+                }
                 return Next::Give(done);
             }
             if places.first >= places.end {
@@ -204,10 +216,10 @@ impl<R> Places<R> {
         Some(self.first + self.begun.len() - 1)
     }
 
-    /// Has one more helper enough to do? It leaves when there is no more room, so that it is not called before there is half of it.
-    fn wants_help(&self, line: &Line<R>, share: usize) -> bool {
+    /// Has one more helper enough to do?
+    fn wants_help(&self, share: usize) -> bool {
         let most = share.min(self.end.saturating_sub(self.first));
-        self.helpers + 1 < most && self.left() > 1 && self.weight <= line.room / 2
+        self.helpers + 1 < most && self.left() > 1
     }
 }
 
@@ -223,6 +235,7 @@ impl<R> Drop for Leaves<'_, R> {
         if std::thread::panicking() {
             places.end = 0;
             line.done.notify_one();
+            line.given.notify_all();
         }
         crew.busy.fetch_sub(1, Ordering::Relaxed);
     }
@@ -234,6 +247,7 @@ struct Over<'a, R>(&'a Line<R>);
 impl<R> Drop for Over<'_, R> {
     fn drop(&mut self) {
         self.0.lock().end = 0;
+        self.0.given.notify_all();
     }
 }
 
@@ -334,9 +348,9 @@ mod tests {
     #[test]
     fn nothing_is_begun_behind_an_error() {
         let line = Line::new(10, 5);
-        assert_eq!([line.take(1), line.take(1)], [Some(0), Some(1)]);
+        assert_eq!([line.take(|| 1), line.take(|| 1)], [Some(0), Some(1)]);
         line.put(1, u64::MAX, "no");
-        assert_eq!(line.take(1), None);
+        assert_eq!(line.lock().begin(&line), None);
         line.put(0, 1, "yes");
         assert!(matches!(line.next(1, || true), Next::Give("yes")));
         assert!(matches!(line.next(1, || true), Next::Give("no")));
