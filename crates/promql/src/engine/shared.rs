@@ -201,10 +201,14 @@ impl Values {
             if values.bytes.saturating_add(next) > bytes {
                 break;
             }
-            source.for_each_in(ctx, begin..end, &mut scratch, |_, steps| {
-                // Larger than those before: what is kept already is enough.
-                if values.bytes > bytes { Ok(()) } else { values.push(steps) }
-            })?;
+            let (counted, kept) = (ctx.counts.so_far(), values.cells.len());
+            source.for_each_in(ctx, begin..end, &mut scratch, |_, steps| if values.bytes > bytes { Ok(()) } else { values.push(steps) })?;
+            if values.bytes > bytes {
+                // Larger than those before them: these are evaluated, and count, where they are asked for.
+                values.cells.truncate(kept);
+                ctx.counts.forget_since(&counted);
+                break;
+            }
             batch = (2 * batch).min(BATCH_MAX);
         }
         Ok(Some(values))

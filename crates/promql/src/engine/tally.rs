@@ -38,6 +38,11 @@ impl Count {
         self.read.fetch_add(read, Ordering::Relaxed);
     }
 
+    fn take_back(&self, looked_at: u64, read: u64) {
+        self.looked_at.fetch_sub(looked_at, Ordering::Relaxed);
+        self.read.fetch_sub(read, Ordering::Relaxed);
+    }
+
     fn get(&self) -> (u64, u64) {
         (self.looked_at.load(Ordering::Relaxed), self.read.load(Ordering::Relaxed))
     }
@@ -83,6 +88,15 @@ impl Counts {
         self.total.add(counted.total.0, counted.total.1);
         for (count, (looked_at, read)) in self.steps.iter().zip(&counted.steps) {
             count.add(*looked_at, *read);
+        }
+    }
+
+    /// As if what was counted since then had not been evaluated.
+    pub fn forget_since(&self, then: &Counted) {
+        let counted = self.since(then);
+        self.total.take_back(counted.total.0, counted.total.1);
+        for (count, (looked_at, read)) in self.steps.iter().zip(&counted.steps) {
+            count.take_back(*looked_at, *read);
         }
     }
 
