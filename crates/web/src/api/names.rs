@@ -71,51 +71,24 @@ pub async fn series(State(app): State<Arc<App>>, form: Form) -> Result<Response,
             }
             all.extend(together);
         }
+        let shown = if limit == 0 { all.len() } else { limit };
+        if all.len() > shown {
+            warnings.push(TRUNCATED.into());
+        }
         respond::success_with(|out| {
-            let mut list = Listing::begin(out, limit);
-            for labels in all {
+            out.push(b'[');
+            for (i, labels) in all.into_iter().take(shown).enumerate() {
                 checks.step()?;
-                list.add(labels);
+                if i > 0 {
+                    out.push(b',');
+                }
+                json::labels(out, labels);
             }
-            if list.end() > limit && limit > 0 {
-                warnings.push(TRUNCATED.into());
-            }
+            out.push(b']');
             Ok(warnings)
         })
     };
     shortly(&quick, kind, waiting.cancel(), work).await
-}
-
-/// Label sets as JSON.
-struct Listing<'o> {
-    out: &'o mut Vec<u8>,
-    most: usize,
-    count: usize,
-}
-
-impl<'o> Listing<'o> {
-    /// Shows no more than `limit` (0 = all).
-    fn begin(out: &'o mut Vec<u8>, limit: usize) -> Self {
-        out.push(b'[');
-        Self { out, most: if limit == 0 { usize::MAX } else { limit }, count: 0 }
-    }
-
-    fn add(&mut self, labels: &Labels) {
-        self.count += 1;
-        if self.count > self.most {
-            return;
-        }
-        if self.count > 1 {
-            self.out.push(b',');
-        }
-        json::labels(self.out, labels);
-    }
-
-    /// How many there were.
-    fn end(self) -> usize {
-        self.out.push(b']');
-        self.count
-    }
 }
 
 /// One more than the limit shows whether there are more.
